@@ -1,0 +1,36 @@
+# Two commands do everything: `make up` runs Perennial, `make test` checks it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: env up demo quick test clean
+
+env: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "perennial: making $(VENV) with $$($(PYTHON) --version); the wheels are about 1 GB, a few minutes on a fast line"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --progress-bar on -c constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	@$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[dev]"
+	@touch $@
+
+up: env
+	@$(BIN)/perennial up
+
+demo: env
+	@$(BIN)/perennial demo
+
+quick: env
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest tests/rooms tests/unit tests/contract
+
+test: env
+	@$(MAKE) -s quick
+	@$(BIN)/pytest tests/flow tests/repository tests/e2e
+
+clean:
+	@if [ -x $(BIN)/perennial ]; then $(BIN)/perennial down; fi
+	@rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache build dist
+	@git clean -fdXq model_repository

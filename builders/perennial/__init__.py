@@ -1,0 +1,1 @@
+"""What Perennial runs on: types, seams, and one folder a family of strategies."""

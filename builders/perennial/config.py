@@ -1,0 +1,221 @@
+"""Settings: perennial.toml and the environment (`PERENNIAL_SERVER__HTTP_PORT=9000`), checked by pydantic.
+
+Only `cli` and `jobs` read them; every constructor below takes plain values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from croniter import croniter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from perennial.errors import ConfigError
+from perennial.predictions import SERVICE_NAME
+from perennial.state import State
+
+FILE = Path("perennial.toml")
+PREFIX = "PERENNIAL_"
+
+
+def _cron(value: str) -> str:
+    if value and not croniter.is_valid(value):
+        raise ValueError("is not a cron expression; for 03:00 every night write '0 3 * * *'")
+    return value
+
+
+def _service_name(value: str) -> str:
+    if not SERVICE_NAME.fullmatch(value):
+        raise ValueError(
+            "a service's name is lower-case letters, digits and '-', begins with a letter, ≤ 63 long"
+        )
+    return value
+
+
+ServiceName = Annotated[str, AfterValidator(_service_name)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(ge=0.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(_Section):
+    """The embedded tritonserver. It answers on the loopback interface only; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    http_port: Port = 8000
+    grpc_port: Port = 8001
+    metrics_port: Port = 8002
+    start_timeout_s: Seconds = 120.0
+
+
+class WorkerSettings(_Section):
+    """The one process that learns."""
+
+    poll_s: Seconds = 0.5
+    lease_s: Seconds = 10.0
+    job_tries: Positive = 3
+
+
+class ServiceSettings(_Section):
+    """One service: what it accepts, when it rebuilds, how it learns, and what a candidate must show."""
+
+    max_text_bytes: Positive = 20_000
+    require_prediction_id: bool = False
+    unproven_trust: Share = 0.5
+    abstain_below: Share = 0.0
+
+    trigger_count: Positive = 500
+    trigger_age_s: Seconds = 24 * 3600.0
+    schedule: Annotated[str, AfterValidator(_cron)] = ""
+    max_rows: Positive = 2000
+    max_attempts: Positive = 3
+
+    learner: str = "replay"
+    memory_rows: Positive = 2000
+    golden_rows: Positive = 1000
+    validation_rows: Positive = 400
+    epochs: Positive = 3
+    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
+    batch_size: Positive = 16
+    trainable_layers: Annotated[int, Field(ge=0)] = 3
+    train_seconds: Seconds = 90.0
+    seed: int = 0
+
+    engine: str = "onnxruntime"
+    instances: Annotated[int, Field(ge=0)] = 0
+    threads: Positive = 1
+
+    golden_margin: Share = 0.03
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    latency_ratio: Annotated[float, Field(ge=1.0)] = 1.3
+    watch_s: Seconds = 60.0
+    keep_releases: Annotated[int, Field(ge=2)] = 5
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, and its default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    state: Path = Path("var")
+    repository: Path = Path("model_repository")
+    store_url: str = ""
+    key_file: str = ""
+    server: ServerSettings = ServerSettings()
+    worker: WorkerSettings = WorkerSettings()
+    services: dict[ServiceName, ServiceSettings] = {}
+
+    @property
+    def folder(self) -> State:
+        return State(self.state)
+
+    @property
+    def database(self) -> str:
+        return self.store_url or self.folder.store_url
+
+    @property
+    def id_key(self) -> Path:
+        """The file with the key of prediction ids."""
+        return Path(self.key_file) if self.key_file else self.folder.secret("prediction-id")
+
+    def service(self, name: str) -> ServiceSettings:
+        return self.services.get(name, ServiceSettings())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(file: Path | None = None, **overrides: Any) -> Settings:
+    """The settings from `file` (perennial.toml where there is one), the environment, and `overrides`."""
+    if file is not None and not file.is_file():
+        raise ConfigError(f"there is no settings file {str(file)!r}; create it or leave --config out")
+    source = file or FILE
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=source)
+
+    _refuse_unknown_variables(os.environ)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return FromFile(**given)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, source)) from None
+    except ValueError as error:  # tomllib's and the environment's own complaints
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _explain(error: ValidationError, file: Path) -> str:
+    """One line a mistake: where, what, the rule, and for an unknown key the nearest known one."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"] if part != "[key]")
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {where!r}; {_nearest(tuple(map(str, problem['loc'])))}")
+        else:
+            lines.append(f"{where} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}")
+    return f"{file} or environment: " + "; ".join(lines)
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    for variable in environment:
+        if variable.startswith(PREFIX):
+            path = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+            if not _known(path):
+                raise ConfigError(f"environment variable {variable} sets nothing; {_nearest(path)}")
+
+
+def _known(path: tuple[str, ...]) -> bool:
+    return path[-1] in _keys_beside(path)
+
+
+def _nearest(path: tuple[str, ...]) -> str:
+    known = _keys_beside(path)
+    near = difflib.get_close_matches(path[-1], known, 1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+
+
+def _keys_beside(path: tuple[str, ...]) -> list[str]:
+    """The keys of the section that `path` ends in; a service's name stands between `services` and its keys."""
+    section: type[BaseModel] = Settings
+    for part in path[:-1]:
+        field = section.model_fields.get(part)
+        if field is None:
+            continue  # the name of a service
+        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if _is_section(kind)]
+        if not inner:
+            return []
+        section = inner[0]
+    return list(section.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -1,0 +1,35 @@
+"""Finds a member of a family by its name: the only switch between strategies in Perennial.
+
+A family is a folder of this package (`engines`, `learners`, `tasks/classify`, …); a member is a module of it
+whose `__all__` has exactly one name, the class to use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from perennial.errors import NotFound
+
+_ROOT = Path(__file__).parent
+
+
+def names(family: str) -> list[str]:
+    """The members of a family. Modules and folders whose name starts with `_` are not members."""
+    found = pkgutil.iter_modules([str(_ROOT / family)])
+    return sorted(module.name for module in found if not module.name.startswith("_"))
+
+
+def get(family: str, name: str) -> Any:
+    """The class of member `name`; raises `NotFound` with the nearest known name."""
+    known = names(family)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise NotFound(f"{name!r} is not one of the {family}; {hint}")
+    module = import_module(f"perennial.{family.replace('/', '.')}.{name}")
+    (public,) = module.__all__
+    return getattr(module, public)

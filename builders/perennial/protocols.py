@@ -1,0 +1,195 @@
+"""The seams: what a member of each family must offer. Members are structural, never subclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perennial.types import (
+    Backlog,
+    BackendSpec,
+    Bundle,
+    Example,
+    FeedbackRow,
+    Job,
+    JobState,
+    Lease,
+    NewFeedback,
+    Runtime,
+    Scores,
+    ServiceRecord,
+    Signature,
+    Tensors,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+
+class Codec(Protocol):
+    """Wire tensors to engine tensors and back, for one release. numpy only: it runs while serving.
+
+    Built from a folder that holds the release's codec files (`FILES`). Requests and answers are `Tensors`
+    under the names of `signature`, one a request, each of its own batch size n.
+    """
+
+    FILES: tuple[str, ...]
+    signature: Signature
+
+    def __init__(self, folder: Path) -> None: ...
+
+    def check(self, request: Tensors) -> None:
+        """Raise `BadRequest` for a request that cannot be answered; its neighbours are not touched."""
+
+    def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
+        """For each request its `engine_in` and `carried` tensors, padded to its own longest text."""
+
+    def decode(self, requests: Sequence[Tensors], outputs: Sequence[Tensors]) -> list[Tensors]:
+        """For each request its `answer` tensors, from its `engine_out` and `carried` tensors."""
+
+    def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
+        """Judge answers, in the order of the examples (a request may hold several texts)."""
+
+
+class Trainable(Protocol):
+    """The torch half of a task. Used by jobs only."""
+
+    def load(self, checkpoint: Path, labels: Sequence[str]) -> Module:
+        """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote."""
+
+    def save(self, model: Module, folder: Path) -> None:
+        """Write the checkpoint, with its tokenizer, so that `load` gives the same model."""
+
+    def loss(self, model: Module, batch: Sequence[Example]) -> Tensor:
+        """Mean loss of the batch, each example weighted by its trust: a scalar."""
+
+    def graph(self, model: Module, path: Path) -> None:
+        """Export the network to ONNX at `path`: inputs and outputs as the codec's signature names them."""
+
+    def session(self, model: Module) -> Session:
+        """The checkpoint itself, behind the interface of an engine's session."""
+
+    def write_codec(self, model: Module, validation: Sequence[Example], folder: Path) -> None:
+        """Write the codec's files: tokenizer, labels, and calibration fitted on `validation`."""
+
+
+class Session(Protocol):
+    """An opened engine file."""
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """`engine_in` tensors of one rectangular batch to `engine_out` tensors of the same batch size."""
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    def available(self) -> str | None:
+        """None where it can run here, or why not and how to get it."""
+
+    def build(self, onnx: Path, folder: Path, precision: str) -> Path:
+        """Compile `onnx` at `precision` into `folder`; the path of the engine file. Idempotent."""
+
+    def precisions(self) -> tuple[str, ...]:
+        """What `build` can make, cheapest to serve first."""
+
+    def open(self, built: Path, threads: int) -> Session: ...
+
+    def triton(self, runtime: Runtime, threads: int) -> BackendSpec: ...
+
+
+class Learner(Protocol):
+    """A strategy for incremental training: what to mix in, what to add to the loss."""
+
+    def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
+        """One epoch. `old` is the release's memory of what earlier releases learned."""
+
+    def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor: ...
+
+    def after(self, model: Module) -> None:
+        """Called once after each epoch."""
+
+
+class Predictor(Protocol):
+    """A codec and a session together: what a gate compares."""
+
+    codec: Codec
+
+    def outputs(self, texts: Sequence[str]) -> list[Tensors]: ...
+
+    def answers(self, texts: Sequence[str]) -> list[Tensors]: ...
+
+
+class Gate(Protocol):
+    def judge(
+        self, candidate: Predictor, baseline: Predictor | None, held_out: Mapping[str, Sequence[Example]]
+    ) -> Verdict:
+        """`held_out` maps the name of a set (`golden`, `fresh`) to examples that neither side learned."""
+
+
+class Store(Protocol):
+    """Durable memory. Writes that a worker makes carry its lease and raise `Fenced` once it is lost."""
+
+    def close(self) -> None: ...
+    def ping(self) -> None: ...
+
+    def put_service(self, record: ServiceRecord) -> None: ...
+    def services(self) -> dict[str, ServiceRecord]: ...
+
+    def add_feedback(self, rows: Sequence[NewFeedback]) -> list[str]:
+        """Receipts, in order, after one durable commit of all rows. `Conflict` if a key's body differs."""
+
+    def feedback(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
+        """Rows with `row > after_row`, in order."""
+
+    def backlog(self, service: str, max_attempts: int) -> Backlog: ...
+    def claim(self, job: Job, lease: Lease, max_rows: int, max_attempts: int) -> list[FeedbackRow]:
+        """The unlearned rows that this job learns, oldest first; the same rows if asked again."""
+
+    def settle(self, job: Job, lease: Lease, state: JobState, detail: str = "") -> None:
+        """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try."""
+
+    def enqueue(
+        self, service: str, kind: str, reason: str, payload: Mapping[str, Any], first_release: int = 1
+    ) -> Job:
+        """The service's open job of this kind, or a new one with the next release number (>= first_release)."""
+
+    def job(self, job_id: str) -> Job: ...
+    def jobs(self, service: str | None = None, limit: int = 50) -> list[Job]:
+        """Newest first."""
+
+    def next_job(self, lease: Lease) -> Job | None:
+        """The running job that a dead worker left, else the oldest queued one; it is now running."""
+
+    def record(self, job: Job, lease: Lease, step: str, result: Mapping[str, Any]) -> Job:
+        """Write down that a step is done; the job as it now stands."""
+
+    def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        """The lease, with a larger token than any before, or None while another holds it."""
+
+    def renew(self, lease: Lease, ttl_s: float) -> Lease: ...
+    def release(self, lease: Lease) -> None: ...
+
+
+class Publisher(Protocol):
+    """Puts releases where a server finds them. Knows files, not servers."""
+
+    def publish(self, bundle: Bundle, runtime: Runtime) -> None:
+        """Put the release beside the serving one, whole or not at all. Idempotent."""
+
+    def point(self, service: str, release: int) -> None:
+        """Make `release` the one that the ensemble pins; takes effect at the ensemble's next load."""
+
+    def serving(self, service: str) -> int | None:
+        """The release that the ensemble pins."""
+
+    def versions(self, service: str) -> list[int]:
+        """Published releases whose every stage is whole, ascending."""
+
+    def retire(self, service: str, release: int) -> None:
+        """Take a release that is not serving out of the repository; its bundle stays."""
+
+    def quarantine(self) -> list[Path]:
+        """Move leftovers of a broken publish out of the server's sight; where they are now."""

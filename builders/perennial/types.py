@@ -1,0 +1,191 @@
+"""The plain data that crosses rooms: no behaviour, no import heavier than numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Tensors = dict[str, Array]
+"""Named arrays; the first axis of each is the batch."""
+
+Runtime = Literal["embedded", "container"]
+"""Where a release is loaded: the wheel's tritonserver, or NVIDIA's container with its C++ backends."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a model's signature, in Triton's words. `shape` leaves out the batch; -1 is free."""
+
+    name: str
+    dtype: Literal["BYTES", "INT32", "INT64", "FP32", "BOOL"]
+    shape: tuple[int, ...]
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What flows between the stages of a service.
+
+    `request` enters the ensemble, `engine_in` and `carried` leave the tokenizer (`carried` by-passes the
+    engine), `engine_out` leaves the engine, and `answer` leaves the postprocess and the ensemble.
+    """
+
+    request: tuple[TensorSpec, ...]
+    engine_in: tuple[TensorSpec, ...]
+    carried: tuple[TensorSpec, ...]
+    engine_out: tuple[TensorSpec, ...]
+    answer: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text and what it should be answered with.
+
+    `weight` in (0, 1] says how far it is trusted; `row` is the feedback row it came from, if one did.
+    """
+
+    text: str
+    label: str
+    weight: float = 1.0
+    source: str = ""
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`metrics` of a set of answers, in [0, 1], and `correct`: (examples,) in [0, 1], for paired tests."""
+
+    metrics: Mapping[str, float]
+    correct: Array
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found. Only `pass` lets a candidate through; `reason` is one line for a person."""
+
+    gate: str
+    outcome: Literal["pass", "fail", "inconclusive"]
+    reason: str
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "pass"
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """How Triton loads an engine file: the backend's name, the file, and the backend's parameters."""
+
+    backend: str
+    filename: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A release on disk: `folder` holds its files and `manifest` (manifest.json, parsed) describes them."""
+
+    service: str
+    release: int
+    folder: Path
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """What the store knows of a service; the feedback model checks rows against it."""
+
+    name: str
+    task: str
+    labels: tuple[str, ...]
+    max_text_bytes: int = 20_000
+    require_prediction_id: bool = False
+    unproven_trust: float = 0.5
+    trigger_count: int = 500
+    trigger_age_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class NewFeedback:
+    """One row as a user sent it, checked. `release` and full `trust` only where the prediction id proved it."""
+
+    service: str
+    text: str
+    label: str
+    source: str = ""
+    key: str | None = None
+    prediction_id: str | None = None
+    release: int | None = None
+    trust: float = 1.0
+
+
+@dataclass(frozen=True)
+class FeedbackRow(NewFeedback):
+    """A durable row: `row` counts up in order of commit, `receipt` is what its sender holds."""
+
+    row: int = 0
+    receipt: str = ""
+    created_at: float = 0.0
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Feedback of a service that no release has learned: `fresh` rows never tried, `waiting` tried and
+    refused, `spent` refused too often to try again; `oldest_at` is the oldest fresh row's time (epoch s)."""
+
+    fresh: int
+    waiting: int
+    spent: int
+    oldest_at: float | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work, until `expires_at` (epoch s). `token` grows with each holder and fences writes."""
+
+    name: str
+    holder: str
+    token: int
+    expires_at: float
+
+
+JobState = Literal["queued", "running", "kept", "refused", "rolled back", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rebuild (or first build, `kind`) of a service. `release` is the number it will publish under.
+
+    `payload` is what was asked; `steps` maps a finished step's name to its result.
+    """
+
+    id: str
+    service: str
+    kind: Literal["build", "rebuild"]
+    state: JobState
+    release: int
+    reason: str
+    payload: Mapping[str, Any]
+    steps: Mapping[str, Mapping[str, Any]]
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    detail: str = ""
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("queued", "running")
+
+
+def text_tensor(texts: list[str] | list[bytes]) -> Array:
+    """Texts as Triton's BYTES tensor of shape (texts, 1)."""
+    raw = [text.encode() if isinstance(text, str) else text for text in texts]
+    return np.array(raw, dtype=np.object_).reshape(-1, 1)
