@@ -12,7 +12,15 @@ class BadRequest(PerennialError):
 
 
 class Conflict(PerennialError):
-    """The idempotency key is taken by another body (HTTP 409, gRPC ALREADY_EXISTS)."""
+    """The idempotency key is taken by another body, or a job has ended (HTTP 409, gRPC ALREADY_EXISTS).
+
+    `row` is the position, in its call, of the row at fault.
+    """
+
+    def __init__(self, reason: str, row: int | None = None) -> None:
+        super().__init__(reason if row is None else f"row {row}: {reason}")
+        self.reason = reason
+        self.row = row
 
 
 class NotFound(PerennialError):
@@ -33,3 +41,7 @@ class Broken(PerennialError):
 
 class Fenced(PerennialError):
     """The lease that a write carried was taken over by another worker: stop at once."""
+
+
+class TrainingFailed(PerennialError):
+    """Training cannot begin, or left the finite numbers; no weights came of it."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.types import (
-    Backlog,
     BackendSpec,
+    Backlog,
     Bundle,
     Example,
     FeedbackRow,
@@ -16,6 +16,7 @@ from perennial.types import (
     JobState,
     Lease,
     NewFeedback,
+    Rated,
     Runtime,
     Scores,
     ServiceRecord,
@@ -66,6 +67,12 @@ class Trainable(Protocol):
     def loss(self, model: Module, batch: Sequence[Example]) -> Tensor:
         """Mean loss of the batch, each example weighted by its trust: a scalar."""
 
+    def freeze(self, model: Module, last_layers: int) -> None:
+        """Let only the head and the encoder's last `last_layers` layers learn; embeddings stand still."""
+
+    def score(self, model: Module, examples: Sequence[Example]) -> Scores:
+        """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""
+
     def graph(self, model: Module, path: Path) -> None:
         """Export the network to ONNX at `path`: inputs and outputs as the codec's signature names them."""
 
@@ -101,7 +108,12 @@ class Engine(Protocol):
 
 
 class Learner(Protocol):
-    """A strategy for incremental training: what to mix in, what to add to the loss."""
+    """A strategy for incremental training: what to mix in, what to add to the loss.
+
+    Two learners that were made alike give the same batches, epoch by epoch.
+    """
+
+    def __init__(self, batch_size: int, seed: int) -> None: ...
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
         """One epoch. `old` is the release's memory of what earlier releases learned."""
@@ -117,7 +129,11 @@ class Predictor(Protocol):
 
     codec: Codec
 
-    def outputs(self, texts: Sequence[str]) -> list[Tensors]: ...
+    def outputs(self, texts: Sequence[str]) -> list[Tensors]:
+        """For each text its `engine_out` and `carried` tensors."""
+
+    def decode(self, texts: Sequence[str], outputs: Sequence[Tensors]) -> list[Tensors]:
+        """For each text its `answer` tensors, from what `outputs` gave."""
 
     def answers(self, texts: Sequence[str]) -> list[Tensors]: ...
 
@@ -126,7 +142,8 @@ class Gate(Protocol):
     def judge(
         self, candidate: Predictor, baseline: Predictor | None, held_out: Mapping[str, Sequence[Example]]
     ) -> Verdict:
-        """`held_out` maps the name of a set (`golden`, `fresh`) to examples that neither side learned."""
+        """`held_out` maps the name of a set to examples that neither side learned; each gate says which it
+        reads. Too few of them is `inconclusive`, never an error and never a pass."""
 
 
 class Store(Protocol):
@@ -144,6 +161,9 @@ class Store(Protocol):
     def feedback(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
         """Rows with `row > after_row`, in order."""
 
+    def newest_row(self, service: str) -> int:
+        """The number of the service's newest row; 0 where there is none."""
+
     def backlog(self, service: str, max_attempts: int) -> Backlog: ...
     def claim(self, job: Job, lease: Lease, max_rows: int, max_attempts: int) -> list[FeedbackRow]:
         """The unlearned rows that this job learns, oldest first; the same rows if asked again."""
@@ -151,10 +171,13 @@ class Store(Protocol):
     def settle(self, job: Job, lease: Lease, state: JobState, detail: str = "") -> None:
         """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try."""
 
+    def unlearn(self, service: str, release: int) -> None:
+        """A kept release was rolled back: free the rows that it learned for another try. Idempotent."""
+
     def enqueue(
         self, service: str, kind: str, reason: str, payload: Mapping[str, Any], first_release: int = 1
     ) -> Job:
-        """The service's open job of this kind, or a new one with the next release number (>= first_release)."""
+        """The service's open job of this kind, or a new one with the next release number."""
 
     def job(self, job_id: str) -> Job: ...
     def jobs(self, service: str | None = None, limit: int = 50) -> list[Job]:
@@ -168,6 +191,9 @@ class Store(Protocol):
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """The lease, with a larger token than any before, or None while another holds it."""
+
+    def lease(self, name: str) -> Lease | None:
+        """The lease in force, or None where nobody holds it."""
 
     def renew(self, lease: Lease, ttl_s: float) -> Lease: ...
     def release(self, lease: Lease) -> None: ...
@@ -193,3 +219,31 @@ class Publisher(Protocol):
 
     def quarantine(self) -> list[Path]:
         """Move leftovers of a broken publish out of the server's sight; where they are now."""
+
+
+class Sample(Protocol):
+    """A default service out of the box: an encoder, data to build from, and a stream to learn from.
+
+    No text stands in two of its sets, or twice in one.
+    """
+
+    service: str
+    task: str
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where samples keep their files (`State.folder("samples")`)."""
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Have the files: at once and offline where they are, else whole or not at all.
+
+        `say` is told what is downloaded and under which licence. `Unavailable` where that fails.
+        """
+
+    def encoder(self) -> Path:
+        """A folder for `Trainable.load`."""
+
+    def data(self) -> list[Example]:
+        """What the first release is built from."""
+
+    def stream(self) -> dict[str, list[Rated]]:
+        """For each other domain what its users would ask, and say of the answers."""

@@ -58,6 +58,15 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Rated:
+    """A text of a sample's stream: its gold label, and the label that each of several people gave it."""
+
+    text: str
+    label: str
+    ratings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Scores:
     """`metrics` of a set of answers, in [0, 1], and `correct`: (examples,) in [0, 1], for paired tests."""
 
@@ -65,12 +74,15 @@ class Scores:
     correct: Array
 
 
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a gate found. Only `pass` lets a candidate through; `reason` is one line for a person."""
 
     gate: str
-    outcome: Literal["pass", "fail", "inconclusive"]
+    outcome: Outcome
     reason: str
     figures: Mapping[str, float] = field(default_factory=dict)
 
@@ -114,7 +126,7 @@ class ServiceRecord:
 
 @dataclass(frozen=True)
 class NewFeedback:
-    """One row as a user sent it, checked. `release` and full `trust` only where the prediction id proved it."""
+    """One row as a user sent it, checked. Only a proven prediction id gives `release` and full `trust`."""
 
     service: str
     text: str

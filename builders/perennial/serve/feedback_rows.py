@@ -1,0 +1,127 @@
+"""Reads the rows of one feedback request and checks each: what was sent, and what its prediction id proves.
+
+Pure: services and key are given. A request is accepted whole or refused with its first fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from perennial.errors import BadRequest
+from perennial.predictions import verify
+from perennial.types import NewFeedback, ServiceRecord, Tensors
+
+MAX_NAME_BYTES = 200
+"""The longest SOURCE and KEY."""
+NAMES_SHOWN = 20
+
+
+class Sent(NamedTuple):
+    """One row as it came; an optional field that is left out is empty."""
+
+    SERVICE: bytes
+    TEXT: bytes
+    LABEL: bytes
+    PREDICTION_ID: bytes = b""
+    SOURCE: bytes = b""
+    KEY: bytes = b""
+
+
+def read(request: Tensors, service_of: Callable[[str], ServiceRecord], key: bytes) -> list[NewFeedback]:
+    """The rows of tensors of shape (rows, 1); `service_of` raises `BadRequest` for an unknown name."""
+    rows = _rows(request)
+    return [_named(position, len(rows), sent, service_of, key) for position, sent in enumerate(rows)]
+
+
+def where(position: int, rows: int) -> str:
+    """How an error names a row; the only row of a request needs no name."""
+    return f"row {position}: " if rows > 1 else ""
+
+
+def nearest(what: str, name: str, known: Iterable[str]) -> str:
+    """The words for a name that is not among the `known` ones."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1)
+    listed = ", ".join(map(repr, names[:NAMES_SHOWN])) + (", …" if len(names) > NAMES_SHOWN else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {listed or 'none yet'}"
+    return f"{what} {name[:80]!r} is unknown; {hint}"
+
+
+def _rows(request: Tensors) -> list[Sent]:
+    count = len(request["TEXT"])
+    columns = [request[name].ravel().tolist() if name in request else [b""] * count for name in Sent._fields]
+    if any(len(column) != count for column in columns):
+        raise BadRequest("SERVICE, TEXT, LABEL and the others need one value a row: shape [rows, 1] each")
+    return [Sent(*values) for values in zip(*columns, strict=True)]
+
+
+def _named(
+    position: int, rows: int, sent: Sent, service_of: Callable[[str], ServiceRecord], key: bytes
+) -> NewFeedback:
+    try:
+        return _checked(sent, service_of(_text("SERVICE", sent.SERVICE)), key)
+    except BadRequest as error:
+        raise BadRequest(where(position, rows) + str(error)) from None
+
+
+def _checked(sent: Sent, service: ServiceRecord, key: bytes) -> NewFeedback:
+    text, label = _text("TEXT", sent.TEXT), _text("LABEL", sent.LABEL)
+    _check_length("TEXT", sent.TEXT, service.max_text_bytes)
+    if not text.strip():
+        raise BadRequest("TEXT is empty; send the text that was answered")
+    if label not in service.labels:
+        raise BadRequest(nearest(f"LABEL of service {service.name!r}:", label, service.labels))
+    release = _proven_release(sent, service, key)
+    return NewFeedback(
+        service=service.name,
+        text=text,
+        label=label,
+        source=_name("SOURCE", sent.SOURCE),
+        key=_name("KEY", sent.KEY) or None,
+        prediction_id=sent.PREDICTION_ID.decode() or None,
+        release=release,
+        trust=1.0 if release else service.unproven_trust,
+    )
+
+
+def _proven_release(sent: Sent, service: ServiceRecord, key: bytes) -> int | None:
+    """The release that the prediction id proves to have answered this text; None where there is no id."""
+    claimed = _text("PREDICTION_ID", sent.PREDICTION_ID)
+    if not claimed:
+        if service.require_prediction_id:
+            raise BadRequest(
+                f"service {service.name!r} takes no feedback without a PREDICTION_ID; "
+                "send the one that the answer carried"
+            )
+        return None
+    prediction = verify(claimed, sent.TEXT, key)
+    if prediction.service != service.name:
+        raise BadRequest(
+            f"PREDICTION_ID {claimed!r} is of service {prediction.service!r} and SERVICE says "
+            f"{service.name!r}; send the one that gave the answer"
+        )
+    return prediction.release
+
+
+def _name(field: str, raw: bytes) -> str:
+    _check_length(field, raw, MAX_NAME_BYTES)
+    return _text(field, raw)
+
+
+def _check_length(field: str, raw: bytes, most: int) -> None:
+    if len(raw) > most:
+        raise BadRequest(f"{field} has {len(raw)} bytes and may have {most} at most; shorten it")
+
+
+def _text(field: str, raw: bytes) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"{field} is not UTF-8: byte 0x{raw[error.start]:02x} at {error.start}; encode it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise BadRequest(f"{field} holds a NUL at {raw.index(0)}; take it out")
+    return text

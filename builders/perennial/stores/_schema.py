@@ -1,0 +1,118 @@
+"""The tables, the same in SQLite and PostgreSQL. Knows no statement that fills or reads them.
+
+A row of feedback points at the job that holds it: a job that ended as `kept` has learned its rows, one that
+ended otherwise has let them go. So what is learned stands in one place, the state of the job.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import JSON
+
+REVISION = "0001"
+"""The newest migration, which makes what this module describes."""
+
+_Json = JSON(none_as_null=True)
+_RowNumber = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+_Ulid = String(26)
+
+metadata = MetaData()
+
+services = Table(
+    "services",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("labels", _Json, nullable=False),
+    Column("max_text_bytes", Integer, nullable=False),
+    Column("require_prediction_id", Boolean, nullable=False),
+    Column("unproven_trust", Double, nullable=False),
+    Column("trigger_count", Integer, nullable=False),
+    Column("trigger_age_s", Double, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Ulid, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("payload", _Json, nullable=False),
+    Column("steps", _Json, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("claimed_at", Double),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("detail", Text, nullable=False),
+    UniqueConstraint("service", "release", name="jobs_release"),
+)
+
+_open = text("state IN ('queued', 'running')")
+Index("jobs_open", jobs.c.service, jobs.c.kind, unique=True, sqlite_where=_open, postgresql_where=_open)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("row", _RowNumber, Identity(always=True), primary_key=True),
+    Column("receipt", _Ulid, nullable=False, unique=True),
+    Column("service", Text, ForeignKey("services.name"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("key", Text),
+    Column("prediction_id", Text),
+    Column("release", Integer),
+    Column("trust", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("job", _Ulid, ForeignKey("jobs.id")),
+    sqlite_autoincrement=True,
+)
+
+_keyed, _held, _free = text("key IS NOT NULL"), text("job IS NOT NULL"), text("job IS NULL")
+Index(
+    "feedback_key",
+    feedback.c.key,
+    feedback.c.service,
+    unique=True,
+    sqlite_where=_keyed,
+    postgresql_where=_keyed,
+)
+Index("feedback_service", feedback.c.service, feedback.c.row)
+Index("feedback_job", feedback.c.job, sqlite_where=_held, postgresql_where=_held)
+Index(  # covers what a backlog counts and a claim looks for
+    "feedback_free",
+    feedback.c.service,
+    feedback.c.row,
+    feedback.c.attempts,
+    feedback.c.created_at,
+    sqlite_where=_free,
+    postgresql_where=_free,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)

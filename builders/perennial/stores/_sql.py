@@ -1,0 +1,116 @@
+"""The store over any SQL database: which statements share a transaction, and which a lease must allow.
+
+The statements are in the modules of their tables; how a database is opened is its member's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from perennial.stores import _feedback, _jobs, _leases, _services
+from perennial.stores._database import Database
+from perennial.stores._migrate import migrate
+from perennial.types import Backlog, FeedbackRow, Job, JobState, Lease, NewFeedback, ServiceRecord
+
+
+class SqlStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        try:
+            migrate(database)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        self._database.close()
+
+    def ping(self) -> None:
+        """Raise `Unavailable` unless a row could be written now."""
+        with self._database.write() as connection:
+            connection.execute(select(1))
+
+    def put_service(self, record: ServiceRecord) -> None:
+        with self._database.write() as connection:
+            _services.put(connection, record)
+
+    def services(self) -> dict[str, ServiceRecord]:
+        with self._database.read() as connection:
+            return _services.known(connection)
+
+    def add_feedback(self, rows: Sequence[NewFeedback]) -> list[str]:
+        with self._database.write() as connection:
+            return _feedback.add(connection, rows)
+
+    def feedback(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
+        with self._database.read() as connection:
+            return _feedback.after(connection, service, after_row, limit)
+
+    def newest_row(self, service: str) -> int:
+        with self._database.read() as connection:
+            return _feedback.newest_row(connection, service)
+
+    def backlog(self, service: str, max_attempts: int) -> Backlog:
+        with self._database.read() as connection:
+            return _feedback.backlog(connection, service, max_attempts)
+
+    def claim(self, job: Job, lease: Lease, max_rows: int, max_attempts: int) -> list[FeedbackRow]:
+        with self._fenced(lease) as connection:
+            return _feedback.claim(connection, job.id, job.service, max_rows, max_attempts)
+
+    def settle(self, job: Job, lease: Lease, state: JobState, detail: str = "") -> None:
+        with self._fenced(lease) as connection:
+            _jobs.settle(connection, job.id, state, detail)
+
+    def unlearn(self, service: str, release: int) -> None:
+        with self._database.write() as connection:
+            _jobs.unlearn(connection, service, release)
+
+    def enqueue(
+        self, service: str, kind: str, reason: str, payload: Mapping[str, Any], first_release: int = 1
+    ) -> Job:
+        with self._database.write() as connection:
+            return _jobs.enqueue(connection, service, kind, reason, payload, first_release)
+
+    def job(self, job_id: str) -> Job:
+        with self._database.read() as connection:
+            return _jobs.get(connection, job_id)
+
+    def jobs(self, service: str | None = None, limit: int = 50) -> list[Job]:
+        with self._database.read() as connection:
+            return _jobs.newest(connection, service, limit)
+
+    def next_job(self, lease: Lease) -> Job | None:
+        with self._fenced(lease) as connection:
+            return _jobs.start_next(connection)
+
+    def record(self, job: Job, lease: Lease, step: str, result: Mapping[str, Any]) -> Job:
+        with self._fenced(lease) as connection:
+            return _jobs.record(connection, job.id, step, result)
+
+    def lease(self, name: str) -> Lease | None:
+        with self._database.read() as connection:
+            return _leases.in_force(connection, name)
+
+    def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
+        with self._database.write() as connection:
+            return _leases.acquire(connection, name, holder, ttl_s)
+
+    def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        with self._database.write() as connection:
+            return _leases.renew(connection, lease, ttl_s)
+
+    def release(self, lease: Lease) -> None:
+        with self._database.write() as connection:
+            _leases.release(connection, lease)
+
+    @contextmanager
+    def _fenced(self, lease: Lease) -> Iterator[Connection]:
+        """A write transaction in which `lease` holds: who takes it over waits for the commit."""
+        with self._database.write() as connection:
+            _leases.check(connection, lease)
+            yield connection

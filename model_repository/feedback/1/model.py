@@ -1,0 +1,5 @@
+"""Takes feedback: see perennial.serve.feedback."""
+
+from perennial.serve import Feedback as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]

@@ -1,0 +1,29 @@
+"""A store for tests of the feedback model: a copy of one that was made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perennial.stores.sqlite import SqliteStore
+from watched import SENTIMENT, STRICT, WatchedStore
+
+
+@pytest.fixture(scope="session")
+def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "template.db"
+    store = SqliteStore(f"sqlite:///{path}")
+    for service in (SENTIMENT, STRICT):
+        store.put_service(service)
+    store.close()
+    return path
+
+
+@pytest.fixture
+def store(store_template: Path, tmp_path: Path) -> Iterator[WatchedStore]:
+    opened = WatchedStore(f"sqlite:///{shutil.copy(store_template, tmp_path / 'store.db')}")
+    yield opened
+    opened.close()

@@ -1,0 +1,60 @@
+"""When feedback sets off a rebuild, and how seldom the store is asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perennial.serve.trigger import LOOK_PERIOD_S, QUIET_S, Trigger
+from perennial.types import NewFeedback, ServiceRecord
+from watched import SENTIMENT, WatchedStore
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def add(store: WatchedStore, trigger: Trigger, rows: int, service: ServiceRecord = SENTIMENT) -> None:
+    store.add_feedback([NewFeedback(service.name, "a film", "positive")] * rows)
+    trigger.added(service, rows)
+
+
+def test_the_store_is_counted_seldom(store: WatchedStore) -> None:
+    trigger, many = Trigger(store, Clock()), replace(SENTIMENT, trigger_count=1000)
+    for _ in range(50):
+        add(store, trigger, 1, many)
+    assert store.looks == 1
+
+
+def test_a_due_service_is_left_alone_while_its_job_is_new(store: WatchedStore) -> None:
+    clock = Clock()
+    trigger = Trigger(store, clock)
+    for _ in range(10):
+        add(store, trigger, 4)
+    assert store.looks == 1
+    clock.time += QUIET_S
+    add(store, trigger, 4)
+    assert store.looks == 2
+
+
+def test_rows_that_others_added_are_seen_in_time(store: WatchedStore) -> None:
+    clock = Clock()
+    trigger = Trigger(store, clock)
+    add(store, trigger, 1)
+    store.add_feedback([NewFeedback("sentiment", "by another server", "positive")] * 3)
+    clock.time += LOOK_PERIOD_S
+    trigger.added(SENTIMENT, 0)
+    assert len(store.jobs()) == 1
+
+
+def test_feedback_that_waited_too_long_enqueues_a_rebuild(store: WatchedStore) -> None:
+    clock = Clock()
+    add(store, Trigger(store, clock), 1)
+    (row,) = store.feedback("sentiment")
+    clock.time = row.created_at + SENTIMENT.trigger_age_s
+    Trigger(store, clock).added(SENTIMENT, 0)
+    (job,) = store.jobs()
+    assert job.reason == "feedback has waited for 86400 s"
