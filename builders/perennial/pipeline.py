@@ -25,8 +25,12 @@ class Pipeline:
             done.append({**self.session.run(asked), **carried})
         return done
 
+    def decode(self, texts: Sequence[str], outputs: Sequence[Tensors]) -> list[Tensors]:
+        """The answers that `outputs` gave for these texts."""
+        return self.codec.decode([_request(text) for text in texts], outputs)
+
     def answers(self, texts: Sequence[str]) -> list[Tensors]:
-        return self.codec.decode([_request(text) for text in texts], self.outputs(texts))
+        return self.decode(texts, self.outputs(texts))
 
 
 def _request(text: str) -> Tensors:
