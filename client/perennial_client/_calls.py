@@ -1,0 +1,116 @@
+"""Each call of the client as a generator of steps, with no input or output of its own.
+
+A call yields `Send` and `Pause`, and is sent the reply, or thrown the error, of each: one text serves the
+blocking and the asynchronous client. Knows chunks, deadlines and retries; leaves tensors to the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from perennial_client import _wire
+from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
+from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
+from perennial_client._types import Answer, Feedback
+from perennial_client._wire import Call, Ready, Reply
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send `call` and wait `timeout` seconds at most for its reply."""
+
+    call: Call
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Send | Pause, Reply, T]
+
+
+class Calls:
+    """The calls of one client. `timeout` None means the client's own, in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._budget = Budget()
+
+    def predict(
+        self, service: str, text: str | list[str], top_k: int | None, timeout: float | None
+    ) -> Steps[Answer | list[Answer]]:
+        texts = [text] if isinstance(text, str) else text
+        answers = yield from self._in_chunks(
+            texts,
+            _wire.PREDICT_BATCH,
+            lambda chunk: _wire.question(service, chunk, top_k),
+            lambda chunk, reply: _wire.answers(service, chunk, reply),
+            self._deadline(timeout),
+        )
+        return answers[0] if isinstance(text, str) else answers
+
+    def feedback(self, row: Feedback, timeout: float | None) -> Steps[str]:
+        (receipt,) = yield from self.feedback_many([row], timeout)
+        return receipt
+
+    def feedback_many(self, rows: Sequence[Feedback], timeout: float | None) -> Steps[list[str]]:
+        """Safe to retry because every row has a key."""
+        return self._in_chunks(
+            rows, _wire.FEEDBACK_BATCH, _wire.feedback, _wire.receipts, self._deadline(timeout)
+        )
+
+    def ready(self, service: str, timeout: float | None) -> Steps[bool]:
+        try:
+            yield Send(Ready(service), self._deadline(timeout).left())
+        except (Unavailable, NotFound, DeadlineExceeded):
+            return False
+        return True
+
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else timeout)
+
+    def _in_chunks(
+        self,
+        rows: Sequence[Row],
+        size: int,
+        ask: Callable[[Sequence[Row]], Call],
+        read: Callable[[Sequence[Row], Reply], list[Result]],
+        deadline: Deadline,
+    ) -> Steps[list[Result]]:
+        """One request after the other, of at most `size` rows each."""
+        results: list[Result] = []
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            try:
+                reply = yield from self._send(ask(chunk), deadline)
+            except (BadRequest, Conflict) as error:
+                if not start:
+                    raise
+                raise type(error)(f"{error} (row 0 there is row {start} of the call)") from error
+            results += read(chunk, reply)
+        return results
+
+    def _send(self, call: Call, deadline: Deadline) -> Steps[Reply]:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                reply = yield Send(call, deadline.left())
+            except DeadlineExceeded:
+                raise deadline.exceeded() from None
+            except Unavailable:
+                pause = pause_after(attempt)
+                if not self._budget.failure() or attempt == ATTEMPTS or pause >= deadline.left():
+                    raise
+                yield Pause(pause)
+            else:
+                self._budget.success()
+                return reply

@@ -1,0 +1,207 @@
+"""The two clients: the same calls, driven over a transport, blocking or awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TypeVar, overload
+
+from perennial_client._calls import Calls, Pause, Send, Steps
+from perennial_client._errors import PerennialClientError
+from perennial_client._transport import connect, connect_async
+from perennial_client._types import Answer, Feedback
+from perennial_client._wire import Reply
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a Perennial server at `http://HOST:PORT` or, quicker, at `grpc://HOST:PORT`.
+
+    `timeout` is how many seconds a call may take, its retries included, where the call does not say. A
+    refused connection and an overloaded server (503, UNAVAILABLE) are tried again after growing pauses,
+    within the deadline and within a budget that all calls share. Threads may share a client.
+
+    >>> with Client("grpc://127.0.0.1:8001", timeout=2.0) as client:  # doctest: +SKIP
+    ...     client.predict("sentiment", "not exactly a masterpiece").label
+    'negative'
+    """
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._transport = connect(url)
+        self._calls = Calls(timeout)
+
+    @overload
+    def predict(
+        self, service: str, text: str, top_k: int | None = None, timeout: float | None = None
+    ) -> Answer: ...
+
+    @overload
+    def predict(
+        self, service: str, text: list[str], top_k: int | None = None, timeout: float | None = None
+    ) -> list[Answer]: ...
+
+    def predict(
+        self, service: str, text: str | list[str], top_k: int | None = None, timeout: float | None = None
+    ) -> Answer | list[Answer]:
+        """The answer to one text, or the answers to a list, in its order.
+
+        `top_k` asks for that many labels in `Answer.top`. A long list travels as requests of 32 texts, one
+        after the other.
+
+        >>> client.predict("sentiment", ["a triumph", "a bore"], top_k=2)[0].top  # doctest: +SKIP
+        (('positive', 0.97), ('neutral', 0.02))
+        """
+        return self._run(self._calls.predict(service, text, top_k, timeout))
+
+    def feedback(
+        self,
+        about: Answer | str,
+        label: str,
+        *,
+        text: str | None = None,
+        source: str = "",
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Say which label is right; the receipt of a row that is durable once this returns.
+
+        `about` is an answer; or a prediction id, or a service's name, either with `text`. `source` names who
+        says it. `key` is made up unless given: give your own to send the same feedback again after a crash
+        and still have one row.
+
+        >>> answer = client.predict("sentiment", "a bore")  # doctest: +SKIP
+        >>> client.feedback(answer, "negative", source="editor", key="review-17")  # doctest: +SKIP
+        '01JC...'
+        """
+        row = Feedback.on(about, label, text=text, source=source, key=key)
+        return self._run(self._calls.feedback(row, timeout))
+
+    def feedback_many(self, rows: Sequence[Feedback], timeout: float | None = None) -> list[str]:
+        """Receipts of many rows, in their order; they travel as requests of 256, each committed whole.
+
+        If this raises, earlier requests may have been committed: send the same rows again, as their keys make
+        that safe.
+
+        >>> rows = [Feedback.on(answer, "negative") for answer in answers]  # doctest: +SKIP
+        >>> receipts = client.feedback_many(rows)  # doctest: +SKIP
+        """
+        return self._run(self._calls.feedback_many(rows, timeout))
+
+    def ready(self, service: str, timeout: float | None = None) -> bool:
+        """Whether the service answers now. Tried once; a server that is not there is not ready."""
+        return self._run(self._calls.ready(service, timeout))
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    reply = self._do(step)
+                except PerennialClientError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _do(self, step: Send | Pause) -> Reply:
+        if isinstance(step, Send):
+            return self._transport.send(step.call, step.timeout)
+        time.sleep(step.seconds)
+        return {}
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same methods, to await, and `async with`.
+
+    >>> async with AsyncClient("grpc://127.0.0.1:8001") as client:  # doctest: +SKIP
+    ...     answers = await asyncio.gather(*(client.predict("sentiment", text) for text in texts))
+    """
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._transport = connect_async(url)
+        self._calls = Calls(timeout)
+
+    @overload
+    async def predict(
+        self, service: str, text: str, top_k: int | None = None, timeout: float | None = None
+    ) -> Answer: ...
+
+    @overload
+    async def predict(
+        self, service: str, text: list[str], top_k: int | None = None, timeout: float | None = None
+    ) -> list[Answer]: ...
+
+    async def predict(
+        self, service: str, text: str | list[str], top_k: int | None = None, timeout: float | None = None
+    ) -> Answer | list[Answer]:
+        """As `Client.predict`."""
+        return await self._run(self._calls.predict(service, text, top_k, timeout))
+
+    async def feedback(
+        self,
+        about: Answer | str,
+        label: str,
+        *,
+        text: str | None = None,
+        source: str = "",
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """As `Client.feedback`."""
+        row = Feedback.on(about, label, text=text, source=source, key=key)
+        return await self._run(self._calls.feedback(row, timeout))
+
+    async def feedback_many(self, rows: Sequence[Feedback], timeout: float | None = None) -> list[str]:
+        """As `Client.feedback_many`."""
+        return await self._run(self._calls.feedback_many(rows, timeout))
+
+    async def ready(self, service: str, timeout: float | None = None) -> bool:
+        """As `Client.ready`."""
+        return await self._run(self._calls.ready(service, timeout))
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    reply = await self._do(step)
+                except PerennialClientError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _do(self, step: Send | Pause) -> Reply:
+        if isinstance(step, Send):
+            return await self._transport.send(step.call, step.timeout)
+        await asyncio.sleep(step.seconds)
+        return {}

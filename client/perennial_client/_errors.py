@@ -1,0 +1,41 @@
+"""What can go wrong, as the caller sees it. Each message names the server, its reason and the way out."""
+
+from __future__ import annotations
+
+
+class PerennialClientError(Exception):
+    """Base of every error of the client. Raised itself where the server failed on a sound request."""
+
+
+class BadRequest(PerennialClientError):
+    """The request breaks a rule that the message names; sent again as it is, it fails again."""
+
+
+class Conflict(PerennialClientError):
+    """The key of a feedback row was used before, with another body. The earlier row stands."""
+
+
+class NotFound(PerennialClientError):
+    """The server serves nothing under that name."""
+
+
+class Unavailable(PerennialClientError):
+    """No server, or one that is starting, stopping or overloaded. Retries are spent; later may work."""
+
+
+class DeadlineExceeded(PerennialClientError):
+    """The whole call, its retries and pauses included, did not end in the time that it was given."""
+
+
+_WAY_OUT = {
+    NotFound: "check the service's name and that it is built: perennial status",
+    Unavailable: "is the server up? if it is, it is overloaded: try again later",
+    PerennialClientError: "the server failed, not the request: see its log",
+}
+
+
+def failure(kind: type[PerennialClientError], url: str, reason: str) -> PerennialClientError:
+    """An error of `kind`. For a bad request or a conflict the server's `reason` has the way out."""
+    way_out = _WAY_OUT.get(kind)
+    said = f"{url}: {reason.strip()}"
+    return kind(f"{said.rstrip('.')}; {way_out}" if way_out else said)

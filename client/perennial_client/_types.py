@@ -1,0 +1,69 @@
+"""What users hold: an answer, and a piece of feedback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from perennial_client._errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service answered to one text.
+
+    `label` is None where the service abstained: `score`, the probability of its best label, was under its
+    threshold. `top` holds the best labels with their probabilities, best first: one unless `top_k` asked for
+    more. `truncated` says that the text was longer than the model reads. `prediction_id` proves, in feedback,
+    that `release` of `service` answered this very `text`.
+    """
+
+    label: str | None
+    score: float
+    truncated: bool
+    top: tuple[tuple[str, float], ...]
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a user says of a text: that `label` is right.
+
+    `key` makes it safe to send the same piece twice: the server keeps one row for one key. `prediction_id` is
+    empty where no answer is at hand; such feedback is trusted less, or refused where the service says so.
+    """
+
+    service: str
+    text: str
+    label: str
+    prediction_id: str = ""
+    source: str = ""
+    key: str = field(default_factory=lambda: uuid4().hex)
+
+    @classmethod
+    def on(
+        cls,
+        about: Answer | str,
+        label: str,
+        *,
+        text: str | None = None,
+        source: str = "",
+        key: str | None = None,
+    ) -> Feedback:
+        """Feedback on an answer, on a prediction id, or, with neither at hand, on a text put to a service.
+
+        >>> Feedback.on("sentiment", "negative", text="not exactly a masterpiece", key="7").prediction_id
+        ''
+        """
+        if isinstance(about, Answer):
+            service, prediction_id = about.service, about.prediction_id
+            text = about.text if text is None else text
+        else:
+            service, dot, _ = about.partition(".")
+            prediction_id = about if dot else ""
+        if text is None:
+            raise BadRequest(f"feedback on {about!r} lacks its text; give text=, exactly as it was asked")
+        return cls(service, text, label, prediction_id, source, key or uuid4().hex)

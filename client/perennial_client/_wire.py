@@ -1,0 +1,122 @@
+"""A service's requests and replies as named tensors, whatever protocol carries them.
+
+Knows the names and shapes of the wire; leaves bytes to the transports and time to the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from perennial_client._errors import BadRequest, PerennialClientError
+from perennial_client._types import Answer, Feedback
+
+PREDICT_BATCH = 32
+"""Texts in one request at most; a longer list travels as several."""
+
+FEEDBACK_BATCH = 256
+"""Rows in one request at most; the server commits a request's rows together."""
+
+_ANSWER = ("LABEL", "SCORE", "TRUNCATED", "TOP_LABELS", "TOP_SCORES", "PREDICTION_ID")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """`values` is flat, in row-major order of `shape`, whose first axis is the batch."""
+
+    dtype: Literal["BYTES", "INT32", "FP32", "BOOL"]
+    shape: tuple[int, ...]
+    values: Sequence[Any]
+
+
+Reply: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Put `inputs` to `model` and get `outputs` back."""
+
+    model: str
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Ask whether `model` can answer. The reply is empty; the error is `Unavailable` where it cannot."""
+
+    model: str
+
+
+Call: TypeAlias = Infer | Ready
+
+
+def question(service: str, texts: Sequence[str], top_k: int | None) -> Infer:
+    inputs = {"TEXT": _strings(texts)}
+    if top_k is not None:
+        if not 1 <= top_k < 2**31:
+            raise BadRequest(f"top_k {top_k} is not a number of labels; ask for 1 or more")
+        inputs["TOP_K"] = Tensor("INT32", (len(texts), 1), [top_k] * len(texts))
+    return Infer(service, inputs, _ANSWER)
+
+
+def answers(service: str, texts: Sequence[str], reply: Reply) -> list[Answer]:
+    label, score, truncated, top_labels, top_scores, ids = (
+        _rows(reply, name, len(texts)) for name in _ANSWER
+    )
+    return [
+        Answer(
+            label=label[i][0] or None,  # an empty label is how a service abstains
+            score=score[i][0],
+            truncated=truncated[i][0],
+            top=tuple(zip(top_labels[i], top_scores[i], strict=True)),
+            prediction_id=ids[i][0],
+            text=text,
+            service=service,
+            release=int(ids[i][0].split(".")[1]),
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
+def feedback(rows: Sequence[Feedback]) -> Infer:
+    """An optional column is empty where a row lacks it, and not sent where all do."""
+    inputs = {
+        "SERVICE": _strings([row.service for row in rows]),
+        "TEXT": _strings([row.text for row in rows]),
+        "LABEL": _strings([row.label for row in rows]),
+        "KEY": _strings([row.key for row in rows]),
+    }
+    for name, column in (
+        ("PREDICTION_ID", [row.prediction_id for row in rows]),
+        ("SOURCE", [row.source for row in rows]),
+    ):
+        if any(column):
+            inputs[name] = _strings(column)
+    return Infer("feedback", inputs, ("RECEIPT",))
+
+
+def receipts(rows: Sequence[Feedback], reply: Reply) -> list[str]:
+    return [receipt for (receipt,) in _rows(reply, "RECEIPT", len(rows))]
+
+
+def _strings(values: Sequence[str]) -> Tensor:
+    for value in values:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRequest(f"{value[:80]!r} is not text: {error}; decode it without surrogates") from None
+    return Tensor("BYTES", (len(values), 1), values)
+
+
+def _rows(reply: Reply, name: str, asked: int) -> list[Sequence[Any]]:
+    """The values of an output, one sequence a row of the batch."""
+    tensor = reply.get(name)
+    if tensor is None or tensor.shape[0] != asked:
+        raise PerennialClientError(
+            f"the reply to {asked} rows has {name} for {tensor.shape[0] if tensor else 'none'}; "
+            "is this a Perennial server of this client's version?"
+        )
+    width = len(tensor.values) // asked
+    return [tensor.values[i * width : (i + 1) * width] for i in range(asked)]
