@@ -23,6 +23,7 @@ from pydantic_settings import (
 from perennial.errors import ConfigError
 from perennial.predictions import SERVICE_NAME
 from perennial.state import State
+from perennial.types import Runtime
 
 FILE = Path("perennial.toml")
 PREFIX = "PERENNIAL_"
@@ -54,8 +55,13 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """The embedded tritonserver. It answers on the loopback interface only; port 0 takes a free one."""
+    """The embedded tritonserver: loopback only, port 0 takes a free one. `url` (grpc://host:port) is for a
+    worker beside a server that runs elsewhere, such as the container: its admin secret is in
+    `admin_key_file`, its figures at `metrics_url` (http://host:port/metrics)."""
 
+    url: str = ""
+    metrics_url: str = ""
+    admin_key_file: str = ""
     host: str = "127.0.0.1"
     http_port: Port = 8000
     grpc_port: Port = 8001
@@ -71,6 +77,24 @@ class WorkerSettings(_Section):
     job_tries: Positive = 3
 
 
+class TrainingSettings(_Section):
+    """How one kind of job trains. At `max_steps` it ends, so that its time does not grow with the data;
+    `max_seconds` is a guard: a run that it ends is not repeatable. `threads` 0 takes every core."""
+
+    learner: str = "replay"
+    epochs: Positive = 6
+    max_steps: Positive = 400
+    learning_rate: Annotated[float, Field(gt=0.0)] = 3e-4
+    batch_size: Positive = 32
+    trainable_layers: Annotated[int, Field(ge=0)] = 3
+    max_seconds: Seconds = 900.0
+    threads: Annotated[int, Field(ge=0)] = 1
+
+
+FIRST = TrainingSettings(learner="finetune", max_steps=220, learning_rate=1e-4, trainable_layers=6, threads=0)
+"""A first build moves the whole encoder; 220 steps of 32 rows take about 70 s on two idle cores."""
+
+
 class ServiceSettings(_Section):
     """One service: what it accepts, when it rebuilds, how it learns, and what a candidate must show."""
 
@@ -79,22 +103,18 @@ class ServiceSettings(_Section):
     unproven_trust: Share = 0.5
     abstain_below: Share = 0.0
 
-    trigger_count: Positive = 500
+    trigger_count: Positive = 1000
     trigger_age_s: Seconds = 24 * 3600.0
     schedule: Annotated[str, AfterValidator(_cron)] = ""
     max_rows: Positive = 2000
     max_attempts: Positive = 3
 
-    learner: str = "replay"
+    build: TrainingSettings = FIRST
+    rebuild: TrainingSettings = TrainingSettings()
+    seed: int = 0
     memory_rows: Positive = 2000
     golden_rows: Positive = 1000
     validation_rows: Positive = 400
-    epochs: Positive = 3
-    learning_rate: Annotated[float, Field(gt=0.0)] = 5e-5
-    batch_size: Positive = 16
-    trainable_layers: Annotated[int, Field(ge=0)] = 3
-    train_seconds: Seconds = 90.0
-    seed: int = 0
 
     engine: str = "onnxruntime"
     instances: Annotated[int, Field(ge=0)] = 0
@@ -120,6 +140,7 @@ class Settings(BaseSettings):
 
     state: Path = Path("var")
     repository: Path = Path("model_repository")
+    runtime: Runtime = "embedded"
     store_url: str = ""
     key_file: str = ""
     server: ServerSettings = ServerSettings()
@@ -135,6 +156,12 @@ class Settings(BaseSettings):
         return self.store_url or self.folder.store_url
 
     @property
+    def admin_key(self) -> str:
+        """The secret of the server's admin APIs."""
+        own = self.server.admin_key_file
+        return (Path(own) if own else self.folder.secret("admin")).read_text().strip()
+
+    @property
     def id_key(self) -> Path:
         """The file with the key of prediction ids."""
         return Path(self.key_file) if self.key_file else self.folder.secret("prediction-id")
@@ -148,8 +175,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
@@ -204,7 +231,7 @@ def _nearest(path: tuple[str, ...]) -> str:
 
 
 def _keys_beside(path: tuple[str, ...]) -> list[str]:
-    """The keys of the section that `path` ends in; a service's name stands between `services` and its keys."""
+    """The keys of the section that `path` ends in; between `services` and its keys stands a name."""
     section: type[BaseModel] = Settings
     for part in path[:-1]:
         field = section.model_fields.get(part)

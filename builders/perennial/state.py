@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,13 @@ class State:
     def bundle(self, service: str, release: int) -> Path:
         """The folder of a release's bundle, whether it exists or not."""
         return self.root / "releases" / service / str(release)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Alone among all processes on this state; the kernel lets go for a process that dies."""
+        with (self.folder("run") / f"{name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def secret(self, name: str) -> Path:
         """The file of a random secret (64 hex digits), readable by its owner only, made at first use."""

@@ -1,0 +1,85 @@
+"""Settings: what is read, and how a mistake is answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perennial.config import load
+from perennial.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text: str) -> Path:
+    path = Path("perennial.toml")
+    path.write_text(text)
+    return path
+
+
+def test_defaults_need_no_file() -> None:
+    settings = load()
+    assert (settings.state, settings.repository) == (Path("var"), Path("model_repository"))
+    assert settings.service("anything").trigger_count > 0
+
+
+def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('state = "file"\n[server]\nhttp_port = 1\ngrpc_port = 2\n')
+    monkeypatch.setenv("PERENNIAL_SERVER__HTTP_PORT", "3")
+    monkeypatch.setenv("PERENNIAL_STATE", "environment")
+    settings = load(state=Path("option"))
+    assert (settings.server.http_port, settings.server.grpc_port) == (3, 2)
+    assert settings.state == Path("option")
+
+
+def test_a_service_keeps_the_defaults_that_it_does_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    write('[services.sentiment.rebuild]\nlearner = "finetune"\n')
+    monkeypatch.setenv("PERENNIAL_SERVICES__SENTIMENT__TRIGGER_COUNT", "7")
+    service = load().service("sentiment")
+    assert (service.rebuild.learner, service.trigger_count) == ("finetune", 7)
+    assert service.build.learner == "finetune"
+    assert service.memory_rows == load().service("other").memory_rows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[server]\nhttp_prot = 1\n", "unknown setting 'server.http_prot'; did you mean 'http_port'?"),
+        ("stat = 'x'\n", "unknown setting 'stat'; did you mean 'state'?"),
+        ("[services.a]\nepochs = 3\n", "unknown setting 'services.a.epochs'"),
+        ("[services.a]\nschedule = 'often'\n", "is not a cron expression"),
+        ("[services.Bad_Name]\n", "a service's name is"),
+        ("[server]\nhttp_port = 70000\n", "server.http_port = 70000"),
+        ("[server\n", "perennial.toml"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as mistake:
+        load(write(text))
+    assert said in str(mistake.value)
+    assert "\n" not in str(mistake.value)
+
+
+def test_a_variable_that_sets_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERENNIAL_SERVER__HTP_PORT", "1")
+    with pytest.raises(
+        ConfigError, match="PERENNIAL_SERVER__HTP_PORT sets nothing; did you mean 'http_port'"
+    ):
+        load()
+
+
+def test_a_file_that_is_asked_for_must_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"there is no settings file 'missing\.toml'"):
+        load(Path("missing.toml"))
+
+
+def test_secrets_are_made_once_and_for_their_owner_alone() -> None:
+    settings = load()
+    secret = settings.admin_key
+    assert len(secret) == 64
+    assert load().admin_key == secret
+    assert settings.folder.secret("admin").stat().st_mode & 0o777 == 0o600
