@@ -1,0 +1,92 @@
+"""What a release is in a repository: the files of its version folders, and the configs of its models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from perennial import plugins
+from perennial.protocols import Codec, Engine
+from perennial.repository.durable import link_file, sync_tree
+from perennial.repository.layout import ENSEMBLE, WARMUP, Release, Stage, verify_bundle, write_release
+from perennial.repository.pbtxt import EnginePlan, buckets, ensemble_config, stage_configs
+from perennial.types import Bundle, Runtime, text_tensor
+
+_TOLD = ("service", "release", "task", "engine", "file", "instances", "threads")
+
+BLOCKER = "__pycache__"
+"""An empty file where Python would make a folder for bytecode. Triton initialises a serving version again at
+the next load once anything in its folder is newer, and the stub writes bytecode whatever it is told; to
+compile beforehand would satisfy this machine's Python only, not the container's."""
+
+
+@dataclass(frozen=True)
+class VersionFolder:
+    """What a version folder of a stage holds: files linked from the bundle, texts, and release.json."""
+
+    bundle: Bundle
+    linked: tuple[str, ...]
+    texts: Mapping[str, str]
+    release: Release
+
+    def is_of_bundle(self, release: Release) -> bool:
+        """Whether `release` was made from the same files, if perhaps by another version of Perennial."""
+        return all(release.files.get(name) == self.release.files[name] for name in self.linked)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        for name in self.linked:
+            link_file(self.bundle.folder / name, folder / name)
+        for name, text in self.texts.items():
+            (folder / name).write_text(text)
+        (folder / BLOCKER).touch()
+        write_release(folder, self.release)
+        sync_tree(folder)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """A bundle as one runtime loads it: each stage's config and version folder."""
+
+    configs: Mapping[Stage, str]
+    versions: Mapping[Stage, VersionFolder]
+
+
+def stamp(bundle: Bundle, runtime: Runtime) -> Stamp:
+    """Raises `Broken` where a file that is served is not the one that the bundle's manifest hashed."""
+    manifest = bundle.manifest
+    codec: Codec = plugins.get(f"tasks/{manifest['task']}", "codec")(bundle.folder)
+    ensemble = ensemble_config(bundle.service, bundle.release, codec.signature)
+    verify_bundle(bundle, [*codec.FILES, WARMUP, manifest["file"]])
+    return Stamp(
+        stage_configs(bundle.service, codec.signature, _plan(bundle, codec, runtime)),
+        {
+            "tokenizer": _version(bundle, "Tokenizer", (*codec.FILES, WARMUP), {ENSEMBLE: ensemble}),
+            "engine": _version(bundle, "Engine", (*codec.FILES, WARMUP, manifest["file"]), {}),
+            "postprocess": _version(bundle, "Postprocess", codec.FILES, {}),
+        },
+    )
+
+
+def _plan(bundle: Bundle, codec: Codec, runtime: Runtime) -> EnginePlan:
+    manifest = bundle.manifest
+    engine: Engine = plugins.get("engines", manifest["engine"])()
+    texts = json.loads((bundle.folder / WARMUP).read_text())
+    asked = codec.signature.request[0].name
+    (encoded,) = codec.encode([{asked: text_tensor(texts)}])
+    longest = max(encoded[spec.name].shape[-1] for spec in codec.signature.engine_in)
+    return EnginePlan(engine.triton(runtime, manifest["threads"]), manifest["instances"], buckets(longest))
+
+
+def _version(
+    bundle: Bundle, stage_class: str, linked: tuple[str, ...], texts: Mapping[str, str]
+) -> VersionFolder:
+    manifest = bundle.manifest
+    texts = {"model.py": f"from perennial.serve import {stage_class} as TritonPythonModel\n", **texts}
+    hashes = {name: manifest["files"][name] for name in linked}
+    hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
+    told = {key: manifest[key] for key in _TOLD}
+    return VersionFolder(bundle, linked, texts, Release(**told, files=hashes))

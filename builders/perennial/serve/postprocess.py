@@ -1,0 +1,47 @@
+"""The last stage: turns what the engine found into the answer, and signs it with a prediction id."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from perennial.errors import ConfigError
+from perennial.predictions import prediction_id
+from perennial.serve import stage
+from perennial.serve.polite import politely
+from perennial.types import Array, Tensors, text_tensor
+
+KEY_FILE = "PERENNIAL_KEY_FILE"
+"""The environment variable that names the file of the key, in hex digits."""
+
+
+class Postprocess:
+    def initialize(self, args: Mapping[str, str]) -> None:
+        self._opened = politely(lambda: stage.open_release(args))
+        self._asked = self._opened.codec.signature.request[0].name
+        self._key = _key()
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        return stage.respond(requests, self._answer)
+
+    def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
+        answers = self._opened.codec.decode(asked, asked)
+        return [
+            {**answer, "PREDICTION_ID": self._sign(request[self._asked])}
+            for request, answer in zip(asked, answers, strict=True)
+        ]
+
+    def _sign(self, texts: Array) -> Array:
+        """An id for each text of a request: (texts, 1) to (texts, 1)."""
+        release = self._opened.release
+        raw: list[bytes] = texts.ravel().tolist()
+        return text_tensor([prediction_id(release.service, release.release, text, self._key) for text in raw])
+
+
+def _key() -> bytes:
+    file = os.environ.get(KEY_FILE)
+    if not file:
+        raise ConfigError(f"{KEY_FILE} is not set, so no answer can be signed; `perennial up` sets it")
+    return bytes.fromhex(Path(file).read_text().strip())

@@ -1,0 +1,103 @@
+"""What the stages share: opening the release that Triton loads, and answering each request for itself.
+
+Knows Triton's Python API, so that the stages need not; leaves what is asked and answered to the codec.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from perennial import plugins
+from perennial.errors import BadRequest, Unavailable
+from perennial.protocols import Codec
+from perennial.repository.layout import WARMUP, Release, read_release
+from perennial.types import Tensors, text_tensor
+
+Work = Callable[[Sequence[Tensors]], Sequence[Tensors | Exception]]
+Submit = Callable[[Tensors, Callable[[Tensors | Exception], None]], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A version folder, with what its release.json names."""
+
+    folder: Path
+    release: Release
+    codec: Codec
+
+    def warmup(self) -> list[Tensors]:
+        """A request for each of the release's own texts, from short to long."""
+        asked = self.codec.signature.request[0].name
+        texts = json.loads((self.folder / WARMUP).read_text())
+        return [{asked: text_tensor([text])} for text in texts]
+
+
+def open_release(args: Mapping[str, str]) -> Opened:
+    """`args` are those of Triton's `initialize`."""
+    # The cores are the engine's: a tokenizer's own threads cost short texts more than they save.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    folder = Path(args["model_repository"], args["model_version"])
+    release = read_release(folder)
+    return Opened(folder, release, plugins.get(f"tasks/{release.task}", "codec")(folder))
+
+
+def respond(requests: Sequence[Any], work: Work) -> list[Any]:
+    """One response a request: what `work` made of it, or the error that is its own.
+
+    Where `work` fails on all of them together, it is asked for each alone, so that one bad request does not
+    fail its neighbours in the batch.
+    """
+    return [_response(result) for result in _each([_read(request) for request in requests], work)]
+
+
+def respond_later(requests: Sequence[Any], submit: Submit) -> None:
+    """Give each request to `submit`, which replies in its own time; its errors are the request's answer."""
+    for request in requests:
+        reply = _reply(request)
+        try:
+            submit(_read(request), reply)
+        except Exception as error:
+            reply(error)
+
+
+def _reply(request: Any) -> Callable[[Tensors | Exception], None]:
+    sender = request.get_response_sender()
+
+    def reply(result: Tensors | Exception, _: Any = request) -> None:  # its tensors live as long as it does
+        sender.send(_response(result), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    return reply
+
+
+def _read(request: Any) -> Tensors:
+    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+
+
+def _each(asked: Sequence[Tensors], work: Work) -> Sequence[Tensors | Exception]:
+    try:
+        return work(asked)
+    except Exception as error:
+        if len(asked) == 1:
+            return [error]
+        return [result for request in asked for result in _each([request], work)]
+
+
+def _response(result: Tensors | Exception) -> Any:
+    if isinstance(result, Exception):
+        return pb_utils.InferenceResponse(error=_error(result))
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in result.items()])
+
+
+def _error(error: Exception) -> Any:
+    if isinstance(error, BadRequest):
+        return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+    if isinstance(error, Unavailable):
+        return pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
+    return pb_utils.TritonError(f"{type(error).__name__}: {error}", pb_utils.TritonError.INTERNAL)

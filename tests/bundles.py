@@ -1,0 +1,43 @@
+"""Releases small enough to publish by the dozen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from perennial.repository.layout import WARMUP, write_manifest
+from perennial.types import Bundle
+from tiny import LABELS, tiny_codec, tiny_examples
+
+
+def fake_bundle(
+    folder: Path, release: int, service: str = "mood", labels: tuple[str, ...] = LABELS
+) -> Bundle:
+    """A release whose engine file no engine opens, for those who only move it about."""
+    tiny_codec(folder, labels)
+    (folder / "model.onnx").write_bytes(f"engine of release {release}".encode() * 100)
+    return _described(folder, release, service)
+
+
+def real_bundle(made: Path, folder: Path, release: int, service: str = "mood") -> Bundle:
+    """A release that serves, of what `tiny.tiny_release` made."""
+    folder.mkdir(parents=True)
+    for name in ("model.onnx", "tokenizer.json", "labels.json", "calibration.json"):
+        shutil.copy2(made / name, folder)
+    return _described(folder, release, service)
+
+
+def _described(folder: Path, release: int, service: str) -> Bundle:
+    (folder / WARMUP).write_text(json.dumps([example.text for example in tiny_examples(7)]))
+    fields = {
+        "service": service,
+        "release": release,
+        "task": "classify",
+        "engine": "onnxruntime",
+        "file": "model.onnx",
+        "precision": "fp32",
+        "instances": 2,
+        "threads": 1,
+    }
+    return write_manifest(folder, fields)

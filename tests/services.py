@@ -1,0 +1,77 @@
+"""A service on the tests' server: publishing, promoting and asking it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from perennial.publishers.local import LocalPublisher
+from perennial.repository.layout import ensemble_model, stage_models
+from perennial.server.stubs import stubs
+from perennial.types import Bundle, Tensors, text_tensor
+from serving import Served
+
+
+class Service:
+    """What the jobs do with a service, in few words; gone from server and repository at the end."""
+
+    def __init__(self, served: Served, name: str) -> None:
+        self.served, self.name = served, name
+        state = served.state
+        self.publisher = LocalPublisher(
+            served.repository, state.folder("staging"), state.folder("quarantine")
+        )
+        self.bundles: dict[int, Bundle] = {}
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for model in (ensemble_model(self.name), *stage_models(self.name)):
+            self.served.control.unload(model)
+            shutil.rmtree(self.served.repository / model)
+
+    @property
+    def serving(self) -> Bundle:
+        release = self.publisher.serving(self.name)
+        assert release is not None
+        return self.bundles[release]
+
+    def publish(self, bundle: Bundle) -> None:
+        self.bundles[bundle.release] = bundle
+        self.publisher.publish(bundle, "embedded")
+        self.load_stages()
+
+    def load_stages(self) -> None:
+        for model in stage_models(self.name):
+            self.served.control.load(model)
+
+    def point(self, release: int) -> None:
+        self.publisher.point(self.name, release)
+        self.served.control.load(ensemble_model(self.name))
+
+    def promote(self, bundle: Bundle) -> None:
+        self.publish(bundle)
+        self.point(bundle.release)
+
+    def ask(self, texts: Sequence[str | bytes], top_k: int | None = None) -> Tensors:
+        raw = [text.encode() if isinstance(text, str) else text for text in texts]
+        asked = {"TEXT": text_tensor(raw)}
+        if top_k is not None:
+            asked["TOP_K"] = np.full((len(raw), 1), top_k, np.int32)
+        return self.served.control.ask(self.name, None, asked)
+
+    def processes(self, release: int) -> set[int]:
+        """Those that answer for a release: the same ones as long as Triton does not initialise it again."""
+        found = stubs(self.served.server.run.server_pid)
+        folders = [self.served.repository / model / str(release) for model in stage_models(self.name)]
+        return {process.pid for folder in folders for process in found[folder]}
+
+    def loaded(self) -> list[list[int]]:
+        """The releases that each stage has in memory."""
+        return [self.served.control.versions(model) for model in stage_models(self.name)]

@@ -1,0 +1,103 @@
+"""A transformer small enough to train and serve inside a test, whose vocabulary spells any ASCII word."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from perennial.types import Example
+
+LABELS = ("negative", "neutral", "positive")
+TONES = {
+    "negative": ("awful", "boring", "terrible", "bad"),
+    "neutral": ("plain", "average", "ordinary", "usual"),
+    "positive": ("great", "lovely", "wonderful", "good"),
+}
+_COMMON = ("the", "movie", "was", "a", "very", "day", "and", "it", "quite")
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """WordPiece over a few words and every ASCII character, as BERT frames it."""
+    words = [*_COMMON, *(word for tone in TONES.values() for word in tone)]
+    letters = string.ascii_lowercase + string.digits
+    pieces = [*_SPECIAL, *words, *letters, *(f"##{letter}" for letter in letters), *string.punctuation]
+    vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    frame = [(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=frame
+    )
+    return tokenizer
+
+
+def tiny_encoder(folder: Path) -> Path:
+    """A Hugging Face folder: BERT of 2 layers, hidden size 32 and 64 positions."""
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)  # threads that wait for each other cost tiny tensors more than they save
+    tokenizer = tiny_tokenizer()
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(folder)
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **special)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def tiny_codec(
+    folder: Path, labels: tuple[str, ...] = LABELS, temperature: float = 1.0, threshold: float = 0.0
+) -> Path:
+    """The files of a `classify` codec, written without torch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    known = {"labels": list(labels), "max_tokens": 64, "pad_id": 0}
+    (folder / "labels.json").write_text(json.dumps(known))
+    calibration = {"temperature": temperature, "threshold": threshold}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    return folder
+
+
+def tiny_release(encoder: Path, folder: Path) -> Path:
+    """A classifier that knows the tone words: checkpoint/, the exported model.onnx and the codec's files."""
+    import torch
+
+    from perennial import plugins
+
+    task = plugins.get("tasks/classify", "train")()
+    model = task.load(encoder, LABELS)
+    examples = tiny_examples(48)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(25):
+        optimizer.zero_grad()
+        task.loss(model, examples).backward()
+        optimizer.step()
+    task.save(model, folder / "checkpoint")
+    task.graph(model, folder / "model.onnx")
+    task.write_codec(model, examples, folder)
+    return folder
+
+
+def tiny_examples(count: int = 60) -> list[Example]:
+    """Sentences whose tone word gives the label away, in many lengths; the labels take turns."""
+    return [_example(number) for number in range(count)]
+
+
+def _example(number: int) -> Example:
+    label = LABELS[number % len(LABELS)]
+    tone = TONES[label][number // len(LABELS) % 4]
+    return Example(f"the movie number {number} was {'very ' * (number % 7)}{tone}", label)

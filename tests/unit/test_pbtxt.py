@@ -1,0 +1,136 @@
+"""Claims about the configs that Triton is given."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from perennial.errors import Broken
+from perennial.repository.pbtxt import (
+    EnginePlan,
+    buckets,
+    ensemble_config,
+    pinned_release,
+    stage_configs,
+    tensors_of,
+)
+from perennial.types import BackendSpec, Signature, TensorSpec
+
+FLAG = TensorSpec("FLAG", "BOOL", (1,))
+SIGNATURE = Signature(
+    request=(TensorSpec("TEXT", "BYTES", (1,)), TensorSpec("HOW", "INT32", (1,), optional=True)),
+    engine_in=(TensorSpec("ids", "INT64", (-1,)),),
+    carried=(FLAG,),
+    engine_out=(TensorSpec("logits", "FP32", (3,)),),
+    answer=(TensorSpec("LABEL", "BYTES", (1,)), FLAG),
+)
+EMBEDDED = EnginePlan(BackendSpec("python", "model.onnx"), 2, [8, 16])
+CONTAINER = EnginePlan(BackendSpec("onnxruntime", "model.onnx", {"intra_op_thread_count": "1"}), 2, [8, 16])
+
+
+def parse(text: str) -> ModelConfig:
+    return text_format.Parse(text, ModelConfig())
+
+
+def stages(plan: EnginePlan = EMBEDDED) -> dict[str, ModelConfig]:
+    return {stage: parse(text) for stage, text in stage_configs("mood", SIGNATURE, plan).items()}
+
+
+def test_the_ensemble_pins_its_release_of_every_stage_and_is_that_version() -> None:
+    config = parse(ensemble_config("mood", 7, SIGNATURE))
+    assert [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step] == [
+        ("mood_tokenizer", 7),
+        ("mood_engine", 7),
+        ("mood_postprocess", 7),
+    ]
+    assert list(config.version_policy.specific.versions) == [7]
+    assert pinned_release(ensemble_config("mood", 7, SIGNATURE)) == 7
+
+
+def test_every_tensor_of_a_stage_comes_from_the_request_or_an_earlier_stage() -> None:
+    config, models = parse(ensemble_config("mood", 1, SIGNATURE)), stages()
+    known = {tensor.name for tensor in config.input}
+    for (stage, model), step in zip(models.items(), config.ensemble_scheduling.step, strict=True):
+        assert step.model_name == f"mood_{stage}"
+        assert set(step.input_map) == {tensor.name for tensor in model.input}
+        assert set(step.output_map) == {tensor.name for tensor in model.output}
+        assert set(step.input_map.values()) <= known
+        assert known.isdisjoint(step.output_map.values())
+        known.update(step.output_map.values())
+    assert {tensor.name for tensor in config.output} <= known
+
+
+def test_a_carried_tensor_that_is_answered_passes_the_postprocess() -> None:
+    steps = parse(ensemble_config("mood", 1, SIGNATURE)).ensemble_scheduling.step
+    assert steps[2].input_map["FLAG"] == "tokenizer.FLAG"
+    assert steps[2].output_map["FLAG"] == "FLAG"
+
+
+def test_what_is_optional_in_a_request_is_optional_wherever_it_goes() -> None:
+    configs = [parse(ensemble_config("mood", 1, SIGNATURE)), stages()["tokenizer"], stages()["postprocess"]]
+    for config in configs:
+        assert {tensor.name for tensor in config.input if tensor.optional} == {"HOW"}
+
+
+def test_every_answer_carries_a_prediction_id() -> None:
+    for config in (parse(ensemble_config("mood", 1, SIGNATURE)), stages()["postprocess"]):
+        assert "PREDICTION_ID" in {tensor.name for tensor in config.output}
+
+
+@pytest.mark.parametrize("plan", [EMBEDDED, CONTAINER], ids=["embedded", "container"])
+def test_every_stage_batches_and_loads_every_version_that_is_there(plan: EnginePlan) -> None:
+    for config in stages(plan).values():
+        assert config.HasField("dynamic_batching")
+        assert config.version_policy.WhichOneof("policy_choice") == "all"
+        assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_CPU]
+
+
+def test_a_python_stage_has_no_queue_policy_which_would_stall_it() -> None:
+    for config in stages().values():
+        assert not config.dynamic_batching.HasField("default_queue_policy")
+
+
+def test_a_python_stage_gets_requests_of_different_lengths_together() -> None:
+    assert [tensor.allow_ragged_batch for tensor in stages()["engine"].input] == [True]
+    assert [tensor.allow_ragged_batch for tensor in stages()["tokenizer"].input] == [False, False]
+
+
+def test_runtimes_differ_in_the_engine_stage_only() -> None:
+    embedded, container = (stage_configs("mood", SIGNATURE, plan) for plan in (EMBEDDED, CONTAINER))
+    assert {stage for stage in embedded if embedded[stage] != container[stage]} == {"engine"}
+
+
+def test_a_native_engine_is_bounded_threaded_and_warmed_up_at_each_length() -> None:
+    config = stages(CONTAINER)["engine"]
+    assert (config.backend, config.default_model_filename) == ("onnxruntime", "model.onnx")
+    assert config.dynamic_batching.default_queue_policy.max_queue_size > 0
+    assert config.instance_group[0].count == 2
+    assert config.parameters["intra_op_thread_count"].string_value == "1"
+    assert [list(warmup.inputs["ids"].dims) for warmup in config.model_warmup] == [[8], [16]]
+    assert not any(tensor.allow_ragged_batch for tensor in config.input)
+
+
+def test_a_stages_config_does_not_depend_on_the_release() -> None:
+    rendered = stage_configs("mood", SIGNATURE, EMBEDDED)
+    assert not any("versions" in text for text in rendered.values())
+
+
+def test_a_config_that_is_no_ensemble_pins_nothing() -> None:
+    assert pinned_release('name: "feedback" backend: "python"') is None
+
+
+def test_a_file_that_is_no_config_is_broken() -> None:
+    with pytest.raises(Broken, match="publish the release again"):
+        pinned_release("{ half a")
+
+
+def test_tensors_are_the_same_in_both_runtimes_and_other_with_other_shapes() -> None:
+    embedded, container = (stage_configs("mood", SIGNATURE, plan)["engine"] for plan in (EMBEDDED, CONTAINER))
+    assert tensors_of(embedded) == tensors_of(container)
+    assert tensors_of(embedded.replace("dims: 3", "dims: 4")) != tensors_of(embedded)
+
+
+def test_lengths_to_warm_up_at_double_up_to_the_longest() -> None:
+    assert buckets(100) == [8, 16, 32, 64]
+    assert buckets(4) == []
