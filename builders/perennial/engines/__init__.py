@@ -1,0 +1,1 @@
+"""Engines: runtimes that a network is compiled for. One runtime a file."""

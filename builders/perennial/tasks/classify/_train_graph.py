@@ -1,0 +1,113 @@
+"""A classifier as an ONNX graph: free batch and length, one opset, checked before anyone else reads it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch.export import Dim
+
+from perennial.errors import Broken
+from perennial.tasks.classify._train_network import Classifier
+
+OPSET = 18
+"""The newest that every engine of Perennial and Triton's own onnxruntime read."""
+
+_TEXTS = ["a text of a few words", "and another one, which has a few more words than the first"]
+_TOLERANCE = 1e-3
+_WAY_OUT = "build the service from another encoder, such as a BERT"
+
+
+def export(model: Classifier, path: Path) -> None:
+    """Write `model` to `path`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels).
+
+    Whatever else the network wants, such as token types, is made inside the graph. Raises `Broken` where the
+    trace is not the network's at other shapes than its own, or the graph is not what was asked for. That the
+    file answers as the network does is for the parity gate to say.
+    """
+    plain = copy.deepcopy(model).eval()
+    # Plain attention: scaled_dot_product_attention exports NaN guards that cost a tenth of the run time.
+    plain.network.set_attn_implementation("eager")
+    with _quiet():
+        program = _trace(plain)
+        _compare(program, plain)
+    graph = program.model_proto
+    for node in graph.graph.node:  # they hold stack traces, which differ from one machine to the next
+        del node.metadata_props[:]
+    del graph.graph.value_info[:]
+    _check(graph, len(model.labels))
+    onnx.save(graph, path)
+
+
+def _trace(model: Classifier) -> Any:
+    free = {0: Dim("batch"), 1: Dim("tokens")}
+    try:
+        return torch.onnx.export(
+            model,
+            _tensors(model, _TEXTS),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes=(free, free),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        said = str(error).strip().splitlines()[0]
+        raise Broken(f"a {type(model.network).__name__} does not export: {said}; {_WAY_OUT}") from error
+
+
+def _compare(program: Any, model: Classifier) -> None:
+    """Ask both in a shape that the trace never saw, with other padding, and one text alone."""
+    traced = program.exported_program.module()
+    for texts in ([*_TEXTS, "one more"], ["alone"]):
+        asked = _tensors(model, texts)
+        with torch.inference_mode():
+            difference = float((traced(*asked) - model(*asked)).abs().max())
+        if not difference <= _TOLERANCE:
+            shape = tuple(asked[0].shape)
+            raise Broken(f"the exported network is off by {difference:.3g} at the shape {shape}; {_WAY_OUT}")
+
+
+def _tensors(model: Classifier, texts: list[str]) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode(texts)))
+
+
+def _check(graph: onnx.ModelProto, labels: int) -> None:
+    onnx.checker.check_model(graph, full_check=True)
+    opsets = {entry.domain: entry.version for entry in graph.opset_import}
+    if opsets != {"": OPSET}:
+        raise Broken(f"the exported graph uses opsets {opsets}, not {OPSET} alone; use the pinned torch")
+    shapes = {value.name: _shape(value) for value in [*graph.graph.input, *graph.graph.output]}
+    wanted = {
+        "input_ids": ["batch", "tokens"],
+        "attention_mask": ["batch", "tokens"],
+        "logits": ["batch", labels],
+    }
+    if shapes != wanted:
+        raise Broken(f"the exported graph has shapes {shapes}, not {wanted}; {_WAY_OUT}")
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of what it does right: renamed axes, libraries that nothing here needs."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

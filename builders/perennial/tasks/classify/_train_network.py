@@ -1,0 +1,185 @@
+"""The network of a text classifier and its checkpoints: whatever transformers loads, under one interface.
+
+Reads safetensors and fast tokenizers only, and never runs code that comes with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from perennial.errors import ConfigError
+from perennial.tasks.classify._tokens import Tokens
+
+MAX_TOKENS = 256
+HEAD_FILE = "head.safetensors"
+
+_log = logging.getLogger(__name__)
+
+
+class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
+    """A transformers network with a linear `head` over the mean of its last hidden states, standardised, or,
+    where `head` is None, a network that classifies by itself.
+
+    `columns` says where the head has each of `labels`; it may tell more of them apart.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        head: nn.Linear | None,
+        tokenizer: Any,
+        labels: Sequence[str],
+        columns: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.dropout = nn.Dropout(getattr(network.config, "hidden_dropout_prob", 0.1))
+        self.head = head
+        self.tokenizer = tokenizer
+        self.tokens = _tokens(network, tokenizer)
+        self.labels = tuple(labels)
+        self._columns = list(columns)
+        self._typed = "token_type_ids" in inspect.signature(network.forward).parameters
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (texts, labels) of ids and mask (texts, tokens)."""
+        types = {"token_type_ids": torch.zeros_like(input_ids)} if self._typed else {}
+        out = self.network(input_ids=input_ids, attention_mask=attention_mask, **types)
+        if self.head is None:
+            logits: Tensor = out.logits
+        else:
+            # Encoders differ in their scale (MiniLM: 0.2); at 1 a fresh head keeps up with the body's rate.
+            mean = _mean(out.last_hidden_state, attention_mask)
+            logits = self.head(self.dropout(layer_norm(mean, mean.shape[-1:])))
+        if self._columns != list(range(logits.shape[1])):
+            logits = logits[:, self._columns]
+        return logits
+
+
+def load(checkpoint: Path, labels: Sequence[str]) -> Classifier:
+    """A classifier of `labels` from a folder or a hub id.
+
+    A checkpoint whose `id2label` names all of `labels` keeps its head. One that names none of them, a bare
+    encoder above all, gets a fresh head. One that names only some is refused: that is a misspelt label more
+    often than a wish.
+    """
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what it says of missing weights, `_network` checks
+    source = str(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        columns = _columns(config, checkpoint, labels)
+        if columns is None:
+            network = _network(AutoModel, source)
+            head = _fresh_head(network.config, labels)
+            return Classifier(network, head, tokenizer, labels, range(len(labels)))
+        if (checkpoint / HEAD_FILE).is_file():
+            network, head = _network(AutoModel, source), _saved_head(checkpoint / HEAD_FILE)
+            return Classifier(network, head, tokenizer, labels, columns)
+        network = _network(AutoModelForSequenceClassification, source)
+        return Classifier(network, None, tokenizer, labels, columns)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ConfigError(
+            f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
+            "an encoder or a text classifier, with config.json, tokenizer.json and *.safetensors"
+        ) from error
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Write what `load` reads; `id2label` names all that the head tells apart."""
+    model.network.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    if model.head is not None:
+        save_file(model.head.state_dict(), folder / HEAD_FILE)
+
+
+def _columns(config: Any, checkpoint: Path, labels: Sequence[str]) -> list[int] | None:
+    """Where the checkpoint's head has each of `labels`; None where it has no head for them."""
+    kinds = config.architectures or ()
+    if not (
+        (checkpoint / HEAD_FILE).is_file()
+        or any(kind.endswith("ForSequenceClassification") for kind in kinds)
+    ):
+        return None
+    known = {name.casefold(): column for column, name in config.id2label.items()}
+    unknown = [label for label in labels if label.casefold() not in known]
+    if not unknown:
+        return [known[label.casefold()] for label in labels]
+    if len(unknown) == len(labels):
+        _log.warning(
+            "%s tells %s apart, not %s: training a fresh head", checkpoint, sorted(known), list(labels)
+        )
+        return None
+    raise ConfigError(
+        f"labels {unknown} are not among {sorted(known)}, which {str(checkpoint)!r} tells apart, while the "
+        "others are; mend them in the data, or rename all of id2label in config.json for a fresh head"
+    )
+
+
+def _network(kind: Any, source: str) -> Any:
+    network, info = kind.from_pretrained(
+        source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    if network.config.is_encoder_decoder:
+        raise ValueError("it is an encoder with a decoder")
+    if kind is AutoModel and hasattr(network, "pooler"):
+        network.pooler = None  # our head reads the mean instead
+    missing = sorted(name for name in info["missing_keys"] if name in network.state_dict())
+    if missing:
+        raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
+    return network
+
+
+def _tokens(network: Any, tokenizer: Any) -> Tokens:
+    if not tokenizer.is_fast:
+        raise ValueError("it has no fast tokenizer")
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    most = min(MAX_TOKENS, tokenizer.model_max_length, _positions(network))
+    return Tokens(backend, most, tokenizer.pad_token_id or 0)
+
+
+def _positions(network: Any) -> int:
+    """How many tokens the network has positions for; RoBERTa and its kin count from `padding_idx` + 1."""
+    positions = int(getattr(network.config, "max_position_embeddings", None) or MAX_TOKENS)
+    for name, module in network.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return positions - int(module.padding_idx) - 1
+    return positions
+
+
+def _fresh_head(config: Any, labels: Sequence[str]) -> nn.Linear:
+    """A head that finds all labels equally likely: the same one whatever the seed."""
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: column for column, label in enumerate(labels)}
+    head = nn.Linear(config.hidden_size, len(labels))
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def _saved_head(path: Path) -> nn.Linear:
+    weights = load_file(path)
+    labels, size = weights["weight"].shape
+    head = nn.Linear(size, labels)
+    head.load_state_dict(weights)
+    return head
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """(texts, tokens, hidden) to (texts, hidden), over the tokens that are not padding."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1)

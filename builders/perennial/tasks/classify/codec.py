@@ -1,0 +1,145 @@
+"""What `classify` says on the wire: texts to token ids, logits to a calibrated label with its runners-up.
+
+Knows the tokenizer, the labels and the calibration of one release. Leaves the network to the engine, and
+batching across requests and prediction ids to the stages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from perennial.errors import BadRequest
+from perennial.tasks.classify._scores import judge
+from perennial.tasks.classify._tokens import Tokens
+from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec
+
+__all__ = ["ClassifyCodec"]
+
+MAX_TEXT_BYTES = 20_000
+
+
+class ClassifyCodec:
+    """Reads `labels.json` {labels, max_tokens, pad_id} and `calibration.json` {temperature, threshold}.
+
+    A text of more than `max_tokens` tokens is cut and flagged; an answer whose score is below `threshold`
+    abstains: its label is empty.
+    """
+
+    FILES = ("tokenizer.json", "labels.json", "calibration.json")
+
+    def __init__(self, folder: Path) -> None:
+        known = json.loads((folder / "labels.json").read_text("utf-8"))
+        calibration = json.loads((folder / "calibration.json").read_text())
+        self.labels: tuple[str, ...] = tuple(known["labels"])
+        self.signature = _signature(len(self.labels))
+        self._label_bytes = np.array([label.encode() for label in self.labels], dtype=np.object_)
+        self._temperature = float(calibration["temperature"])
+        self._threshold = float(calibration["threshold"])
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokens = Tokens(tokenizer, known["max_tokens"], known["pad_id"])
+
+    def check(self, request: Tensors) -> None:
+        for index, raw in enumerate(request["TEXT"].ravel()):
+            _check_text(index, raw)
+        if "TOP_K" in request:
+            self._check_top_k(request["TOP_K"])
+
+    def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
+        texts = [str(raw, "utf-8") for request in requests for raw in request["TEXT"].ravel()]
+        encodings = self._tokens.encode(texts)
+        encoded, start = [], 0
+        for request in requests:
+            end = start + request["TEXT"].size
+            encoded.append(self._tensors(encodings[start:end]))
+            start = end
+        return encoded
+
+    def decode(self, requests: Sequence[Tensors], outputs: Sequence[Tensors]) -> list[Tensors]:
+        logits = np.concatenate([output["logits"] for output in outputs])  # (texts of all requests, labels)
+        probabilities = _softmax(logits / self._temperature)
+        ranked = np.argsort(-probabilities, axis=1, kind="stable")
+        answers, start = [], 0
+        for request, output in zip(requests, outputs, strict=True):
+            here = slice(start, start + len(output["logits"]))
+            top_k = int(request["TOP_K"].flat[0]) if "TOP_K" in request else 1
+            answer = self._answer(probabilities[here], ranked[here, :top_k])
+            answers.append({**answer, "TRUNCATED": output["TRUNCATED"]})
+            start = here.stop
+        return answers
+
+    def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
+        """Accuracy and macro-F1; an abstained answer counts as wrong."""
+        said = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
+        return judge(said, [example.label for example in examples], self.labels)
+
+    def _check_top_k(self, asked: Array) -> None:
+        if (asked != asked.flat[0]).any():
+            raise BadRequest(
+                f"TOP_K {asked.ravel().tolist()} differs between the texts of one request; "
+                "use one value, or send separate requests"
+            )
+        top_k = int(asked.flat[0])
+        if not 1 <= top_k <= len(self.labels):
+            raise BadRequest(
+                f"TOP_K {top_k} is out of range; this service has {len(self.labels)} labels: "
+                f"ask for 1 to {len(self.labels)}"
+            )
+
+    def _tensors(self, encodings: Sequence[Any]) -> Tensors:
+        ids, mask = self._tokens.pad(encodings)
+        return {"input_ids": ids, "attention_mask": mask, "TRUNCATED": self._tokens.truncated(encodings)}
+
+    def _answer(self, probabilities: Array, top: Array) -> Tensors:
+        """From (texts, labels) probabilities and the (texts, k) indices of the best, best first."""
+        top_scores = np.take_along_axis(probabilities, top, axis=1)
+        label = self._label_bytes[top[:, :1]]
+        label[top_scores[:, :1] < self._threshold] = b""
+        return {
+            "LABEL": label,
+            "SCORE": top_scores[:, :1],
+            "TOP_LABELS": self._label_bytes[top],
+            "TOP_SCORES": top_scores,
+        }
+
+
+def _signature(labels: int) -> Signature:
+    truncated = TensorSpec("TRUNCATED", "BOOL", (1,))
+    return Signature(
+        request=(TensorSpec("TEXT", "BYTES", (1,)), TensorSpec("TOP_K", "INT32", (1,), optional=True)),
+        engine_in=(TensorSpec("input_ids", "INT64", (-1,)), TensorSpec("attention_mask", "INT64", (-1,))),
+        carried=(truncated,),
+        engine_out=(TensorSpec("logits", "FP32", (labels,)),),
+        answer=(
+            TensorSpec("LABEL", "BYTES", (1,)),
+            TensorSpec("SCORE", "FP32", (1,)),
+            truncated,
+            TensorSpec("TOP_LABELS", "BYTES", (-1,)),
+            TensorSpec("TOP_SCORES", "FP32", (-1,)),
+        ),
+    )
+
+
+def _check_text(index: int, raw: bytes) -> None:
+    shown = f"TEXT[{index}] {raw[:40]!r}"
+    if len(raw) > MAX_TEXT_BYTES:
+        raise BadRequest(f"{shown}… has {len(raw)} bytes; the most is {MAX_TEXT_BYTES}: send it in parts")
+    if b"\0" in raw:
+        raise BadRequest(f"{shown} holds a NUL character at byte {raw.index(0)}; remove it")
+    try:
+        text = str(raw, "utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{shown} is not UTF-8 at byte {error.start}; encode the text as UTF-8") from None
+    if not text.strip():
+        raise BadRequest(f"{shown} is empty; send at least one character that is not white space")
+
+
+def _softmax(logits: Array) -> Array:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
+    probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities

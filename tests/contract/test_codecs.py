@@ -1,0 +1,89 @@
+"""What every task's codec promises the stages, the gates and the renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perennial import plugins
+from perennial.errors import BadRequest
+from perennial.protocols import Codec
+from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
+from tiny import tiny_codec
+
+FILES: dict[str, Callable[[Path], Path]] = {"classify": tiny_codec}
+"""How to write the files of each task's codec."""
+DTYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "BOOL": np.bool_}
+TEXTS = [["good"], ["a very very bad movie", "plain"], ["great day"]]
+
+
+@pytest.fixture(params=plugins.names("tasks"))
+def codec(request: pytest.FixtureRequest, tmp_path: Path) -> Codec:
+    made: Codec = plugins.get(f"tasks/{request.param}", "codec")(FILES[request.param](tmp_path))
+    return made
+
+
+def asked(codec: Codec) -> list[Tensors]:
+    return [{codec.signature.request[0].name: text_tensor(texts)} for texts in TEXTS]
+
+
+def outputs(codec: Codec, requests: list[Tensors]) -> list[Tensors]:
+    """What an engine might say, and what the tokenizer carried past it."""
+    rng = np.random.default_rng(0)
+    carried = {spec.name for spec in codec.signature.carried}
+    return [
+        {name: array for name, array in encoded.items() if name in carried}
+        | {spec.name: _made_up(rng, spec, len(texts)) for spec in codec.signature.engine_out}
+        for texts, encoded in zip(TEXTS, codec.encode(requests), strict=True)
+    ]
+
+
+def _made_up(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
+    return rng.standard_normal((batch, *(max(size, 2) for size in spec.shape))).astype(DTYPES[spec.dtype])
+
+
+def fits(array: Array, spec: TensorSpec, batch: int) -> bool:
+    free = all(size in (-1, actual) for size, actual in zip(spec.shape, array.shape[1:], strict=True))
+    return array.dtype == DTYPES[spec.dtype] and len(array) == batch and free
+
+
+def test_the_files_that_it_names_are_all_that_it_reads(codec: Codec, tmp_path: Path) -> None:
+    assert {path.name for path in tmp_path.iterdir()} == set(codec.FILES)
+
+
+def test_what_goes_to_the_engine_is_what_the_signature_says(codec: Codec) -> None:
+    specs = (*codec.signature.engine_in, *codec.signature.carried)
+    for texts, encoded in zip(TEXTS, codec.encode(asked(codec)), strict=True):
+        assert set(encoded) == {spec.name for spec in specs}
+        assert all(fits(encoded[spec.name], spec, len(texts)) for spec in specs)
+
+
+def test_answers_are_what_the_signature_says_and_in_the_order_of_the_requests(codec: Codec) -> None:
+    requests = asked(codec)
+    said = outputs(codec, requests)
+    together = codec.decode(requests, said)
+    for texts, answer in zip(TEXTS, together, strict=True):
+        assert set(answer) == {spec.name for spec in codec.signature.answer}
+        assert all(fits(answer[spec.name], spec, len(texts)) for spec in codec.signature.answer)
+    for request, output, answer in zip(requests, said, together, strict=True):
+        (alone,) = codec.decode([request], [output])
+        assert all(np.array_equal(alone[name], answer[name]) for name in answer)
+
+
+def test_a_plain_request_passes_and_a_broken_one_is_refused(codec: Codec) -> None:
+    for request in asked(codec):
+        codec.check(request)
+    with pytest.raises(BadRequest):
+        codec.check({codec.signature.request[0].name: text_tensor([b"\xff"])})
+
+
+def test_answers_that_agree_with_the_examples_score_full_marks(codec: Codec) -> None:
+    requests = asked(codec)
+    answers = codec.decode(requests, outputs(codec, requests))
+    gold = [raw.decode() for answer in answers for raw in answer[codec.signature.answer[0].name].ravel()]
+    scores = codec.score(answers, [Example("a text", label) for label in gold])
+    assert scores.correct.tolist() == [1.0] * 4
+    assert set(scores.metrics.values()) == {1.0}
