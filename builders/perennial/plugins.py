@@ -25,11 +25,18 @@ def names(family: str) -> list[str]:
 
 def get(family: str, name: str) -> Any:
     """The class of member `name`; raises `NotFound` with the nearest known name."""
+    above, _, folder = family.rpartition("/")
+    if above:
+        _require(above, folder)
+    _require(family, name)
+    module = import_module(f"perennial.{family.replace('/', '.')}.{name}")
+    (public,) = module.__all__
+    return getattr(module, public)
+
+
+def _require(family: str, name: str) -> None:
     known = names(family)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         raise NotFound(f"{name!r} is not one of the {family}; {hint}")
-    module = import_module(f"perennial.{family.replace('/', '.')}.{name}")
-    (public,) = module.__all__
-    return getattr(module, public)

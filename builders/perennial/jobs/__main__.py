@@ -1,0 +1,53 @@
+"""The processes of the slow loop: the worker, and the child that it starts for each job.
+
+The order comes as JSON on standard input: `settings`, and for a job its id and the worker's lease.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+
+from perennial.config import Settings
+from perennial.errors import Fenced, PerennialError
+from perennial.jobs.worker import Worker
+from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.types import Lease
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    order = json.load(sys.stdin)
+    shop = open_workshop(Settings.model_validate(order["settings"]))
+    try:
+        if "job" in order:
+            _run_job(shop, order["job"], Lease(**order["lease"]))
+        else:
+            _work(shop)
+    except Fenced as error:
+        logging.warning("%s", error)
+        return 3
+    except PerennialError as error:
+        logging.error("%s", error)
+        return 1
+    return 0
+
+
+def _run_job(shop: Workshop, job_id: str, lease: Lease) -> None:
+    from perennial.jobs.rebuild import rebuild  # torch comes with it, and the worker itself has no use for it
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the worker, which ends this process
+    rebuild(shop, shop.store.job(job_id), lease)
+
+
+def _work(shop: Workshop) -> None:
+    worker = Worker(shop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""Puts a candidate's files together as a bundle: what a release is, and all that it comes from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from perennial import memory
+from perennial.jobs import data
+from perennial.jobs.run import Run
+from perennial.repository.layout import read_bundle, write_manifest
+from perennial.types import Bundle
+
+STEPS_THAT_JUDGE = ("quality", "parity", "latency")
+WARMUP_TEXTS = 8
+PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
+
+
+def assemble(run: Run) -> Bundle:
+    """The bundle of this job's release; the one on disk where an earlier attempt made it."""
+    final = run.shop.state.bundle(run.job.service, run.job.release)
+    if not final.exists():
+        with run.fresh("bundle") as folder:
+            shutil.copytree(run.folder / "train/checkpoint", folder / "checkpoint", copy_function=os.link)
+            shutil.copytree(run.folder / "train/codec", folder, copy_function=os.link, dirs_exist_ok=True)
+            built = run.folder / "engine" / run.job.steps["parity"]["file"]
+            os.link(built, folder / built.name)
+            seen = _write_data(run, folder / "data")
+            _write_warmup(run, folder / "warmup.json")
+            write_manifest(folder, _describe(run, built.name, seen))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        (run.folder / "bundle").rename(final)
+    return read_bundle(final)
+
+
+def _write_data(run: Run, folder: Path) -> dict[str, int]:
+    """What later releases start from: the memory with what was learned, golden with what was held out."""
+    folder.mkdir()
+    settings, seen = run.settings, run.base.manifest["seen"] if run.base else {}
+    grown = {
+        "memory": (run.read("old"), run.read("train"), settings.memory_rows),
+        "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),
+        "validation": (run.read("validation"), [], settings.validation_rows),
+    }
+    counts = {}
+    for name, (old, fresh, size) in grown.items():
+        rows, counts[name] = memory.update(old, seen.get(name, len(old)), fresh, size, settings.seed)
+        data.write(folder / f"{name}.jsonl", rows)
+    return counts
+
+
+def _write_warmup(run: Run, path: Path) -> None:
+    """Real texts, evenly spread over the lengths that the service sees."""
+    texts = sorted({row.text for row in run.read("golden")}, key=len)
+    step = max(1, (len(texts) - 1) // (WARMUP_TEXTS - 1))
+    path.write_text(json.dumps([*texts[::step][: WARMUP_TEXTS - 1], texts[-1]]))
+
+
+def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any]:
+    steps, settings = run.job.steps, run.settings
+    snapshot, trained = steps["snapshot"], steps["train"]
+    return {
+        "service": run.job.service,
+        "release": run.job.release,
+        "task": run.task,
+        "labels": snapshot["labels"],
+        "engine": steps["engine"]["engine"],
+        "precision": steps["parity"]["precision"],
+        "file": engine_file,
+        "instances": settings.instances or len(os.sched_getaffinity(0)),
+        "threads": settings.threads,
+        "lineage": {
+            "previous": snapshot["previous"],
+            "start": trained["start"],
+            "start_sha256": trained["start_sha256"],
+            "data_sha256": snapshot["data_sha256"],
+            "feedback_rows": snapshot["feedback_rows"],
+            "learner": trained["learner"],
+            "seed": settings.seed,
+            "packages": {package: version(package) for package in PACKAGES},
+            "python": platform.python_version(),
+            "processor": platform.machine(),
+        },
+        "metrics": {"train": trained["report"], "quality": steps["quality"]["figures"]},
+        "verdicts": [_verdict(steps[name]) for name in STEPS_THAT_JUDGE],
+        "seen": seen,
+        "created_at": time.time(),
+    }
+
+
+def _verdict(step: Any) -> dict[str, Any]:
+    return {key: step[key] for key in ("gate", "outcome", "reason", "figures")}

@@ -1,0 +1,135 @@
+"""The middle of the slow loop: train a candidate, make its engine files, and let the gates judge it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from perennial import plugins
+from perennial.jobs import data, training
+from perennial.jobs.run import Result, Run
+from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
+from perennial.pipeline import Pipeline
+from perennial.protocols import Gate, Predictor, Session
+from perennial.types import Example
+
+PARITY_TEXTS = 200
+LATENCY_TEXTS = 100
+
+
+def train(run: Run) -> Result:
+    """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
+    settings, labels = run.settings, run.job.steps["snapshot"]["labels"]
+    start = run.base.folder / "checkpoint" if run.base else Path(run.job.payload["from"])
+    how = settings.rebuild if run.base else settings.build
+    options = training.Options(
+        **how.model_dump(exclude={"learner", "batch_size", "threads"}),
+        seed=settings.seed,
+        threads=how.threads or cores(),
+    )
+    task = trainable(run.task)
+    learner = plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed)
+    with run.fresh("train") as folder:
+        model = task.load(start, labels)
+        report = training.train(
+            task,
+            learner,
+            model,
+            training.Material(run.read("train"), run.read("old"), run.read("validation")),
+            options,
+            folder=run.shop.state.folder("logs", "tensorboard", run.job.service, str(run.job.release)),
+            progress=lambda done, total, message: run.report("train", done, total, message),
+        )
+        task.save(model, folder / "checkpoint")
+        task.write_codec(model, run.read("validation"), folder / "codec")
+    return {
+        "learner": how.learner,
+        "start": str(start),
+        "start_sha256": data.file_digest(start.glob("*.safetensors")),
+        "report": asdict(report),
+    }
+
+
+def judge_quality(run: Run) -> Result:
+    """The checkpoint against the serving release, on the golden set and on held-out fresh feedback."""
+    held_out = {"golden": run.read("golden"), "fresh": run.read("fresh")}
+    margins = {"margin": run.settings.golden_margin, "alpha": run.settings.alpha}
+    return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **margins)
+
+
+def export(run: Run) -> Result:
+    with run.fresh("export") as folder:
+        trainable(run.task).graph(_model(run), folder / "model.onnx")
+        size = (folder / "model.onnx").stat().st_size
+    return {"bytes": size}
+
+
+def build_engines(run: Run) -> Result:
+    """One engine file for each precision that the engine can build; the parity gate picks."""
+    engine = engine_of(run.settings.engine)
+    files: dict[str, str] = {}
+    with run.fresh("engine") as folder:
+        for precision in engine.precisions():
+            run.report("engine", len(files), len(engine.precisions()), precision)
+            target = folder / precision
+            target.mkdir()
+            built = engine.build(run.folder / "export/model.onnx", target, precision)
+            files[precision] = str(built.relative_to(folder))
+    return {"engine": run.settings.engine, "files": files}
+
+
+def judge_parity(run: Run) -> Result:
+    """The first precision, cheapest to serve first, whose answers are the checkpoint's."""
+    texts = [*run.read("golden"), *run.read("validation")][:PARITY_TEXTS]
+    files: dict[str, str] = run.job.steps["engine"]["files"]
+    checkpoint, tried = _checkpoint(run), []
+    for precision, file in files.items():
+        candidate = _pipeline(run, _open(run, file))
+        result = _judge(run, "parity", candidate, checkpoint, {"parity": texts, "golden": texts})
+        tried.append({**result, "precision": precision, "file": file})
+        if result["outcome"] == "pass":
+            break
+    return {**tried[-1], "tried": tried}
+
+
+def judge_latency(run: Run) -> Result:
+    """The chosen engine file against the serving release's, in the same run."""
+    candidate = _pipeline(run, _open(run, run.job.steps["parity"]["file"]))
+    texts = run.read("golden")[:LATENCY_TEXTS]
+    return _judge(
+        run, "latency", candidate, _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
+    )
+
+
+def _judge(
+    run: Run,
+    gate: str,
+    candidate: Predictor,
+    baseline: Predictor | None,
+    held_out: dict[str, list[Example]],
+    **options: float,
+) -> dict[str, Any]:
+    run.report(gate, 0, 0, f"{sum(map(len, held_out.values()))} texts")
+    member: Gate = plugins.get("gates", gate)(**options)
+    return asdict(member.judge(candidate, baseline, held_out))
+
+
+def _model(run: Run) -> Any:
+    return trainable(run.task).load(run.folder / "train/checkpoint", run.job.steps["snapshot"]["labels"])
+
+
+def _pipeline(run: Run, session: Session) -> Pipeline:
+    return Pipeline(codec_of(run.task, run.folder / "train/codec"), session)
+
+
+def _checkpoint(run: Run) -> Pipeline:
+    return _pipeline(run, trainable(run.task).session(_model(run)))
+
+
+def _serving(run: Run) -> Pipeline | None:
+    return pipeline_of(run.base) if run.base else None
+
+
+def _open(run: Run, file: str) -> Session:
+    return engine_of(run.settings.engine).open(run.folder / "engine" / file, cores())

@@ -1,0 +1,99 @@
+"""Examples as JSONL on disk, and their splits. Knows no model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from perennial.errors import BadRequest
+from perennial.types import Example
+
+MIN_ROWS_PER_LABEL = 10
+
+
+class _Line(BaseModel):
+    """One line of a user's file."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    text: str
+    label: str
+
+
+def read_users_file(path: Path) -> list[Example]:
+    """A user's JSONL of `{"text", "label"}`; `BadRequest` names the first line that is not."""
+    if not path.is_file():
+        raise BadRequest(f'there is no data file {str(path)!r}; give a JSONL file of {{"text", "label"}}')
+    examples: dict[str, Example] = {}
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                example = _parse(line, f"{path}:{number}")
+                examples.setdefault(example.text, example)
+    _refuse_thin(path, examples.values())
+    return list(examples.values())
+
+
+def _parse(line: bytes, where: str) -> Example:
+    try:
+        row = _Line.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "line"
+        raise BadRequest(
+            f'{where}: {field}: {problem["msg"]}; each line is {{"text": "…", "label": "…"}}'
+        ) from None
+    if not row.text.strip() or "\0" in row.text or not row.label.strip():
+        raise BadRequest(f"{where}: text and label must not be empty or hold NUL; mend or delete the line")
+    return Example(row.text, row.label)
+
+
+def _refuse_thin(path: Path, examples: Iterable[Example]) -> None:
+    counts: dict[str, int] = {}
+    for example in examples:
+        counts[example.label] = counts.get(example.label, 0) + 1
+    if len(counts) < 2:
+        raise BadRequest(f"{path} has {len(counts)} label(s); a service needs at least two")
+    thin = {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}
+    if thin:
+        raise BadRequest(
+            f"{path}: labels with fewer than {MIN_ROWS_PER_LABEL} different texts: {thin}; add rows"
+        )
+
+
+def write(path: Path, examples: Iterable[Example]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for example in examples:
+            file.write(json.dumps(asdict(example), ensure_ascii=False) + "\n")
+
+
+def read(path: Path) -> list[Example]:
+    """What `write` wrote; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return [Example(**json.loads(line)) for line in lines]
+
+
+def file_digest(paths: Iterable[Path]) -> str:
+    """A SHA-256 over the contents of files, in the order of their names."""
+    whole = hashlib.sha256()
+    for path in sorted(paths):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                whole.update(block)
+    return whole.hexdigest()
+
+
+def digest(*parts: Sequence[Example]) -> str:
+    """A SHA-256 over examples in their order: what a release's lineage calls its data."""
+    whole = hashlib.sha256()
+    for examples in parts:
+        for example in examples:
+            whole.update(json.dumps(asdict(example), ensure_ascii=False, sort_keys=True).encode() + b"\n")
+    return whole.hexdigest()

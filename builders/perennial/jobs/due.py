@@ -1,0 +1,40 @@
+"""When a service is due for a rebuild: enough feedback, feedback that has waited too long, or its schedule.
+
+The feedback model sees the same triggers as rows arrive; both only enqueue, and a service has one open job.
+"""
+
+from __future__ import annotations
+
+import time
+
+from croniter import croniter
+
+from perennial.jobs.workshop import Workshop
+
+CHECK_PERIOD_S = 2.0
+
+
+class Schedule:
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._checked_at = time.time()
+
+    def enqueue_due(self) -> None:
+        now = time.time()
+        if now - self._checked_at < CHECK_PERIOD_S:
+            return
+        since, self._checked_at = self._checked_at, now
+        for service in self._shop.store.services():
+            if reason := self._reason(service, since, now):
+                self._shop.store.enqueue(service, "rebuild", reason, {})
+
+    def _reason(self, service: str, since: float, now: float) -> str:
+        settings = self._shop.service(service)
+        backlog = self._shop.store.backlog(service, settings.max_attempts)
+        if backlog.fresh >= settings.trigger_count:
+            return f"{backlog.fresh} fresh rows"  # of which some came while the last job was open
+        if backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s:
+            return f"feedback has waited for {settings.trigger_age_s:g} s"
+        if settings.schedule and croniter(settings.schedule, since).get_next(float) <= now:
+            return f"schedule {settings.schedule}" if backlog.fresh + backlog.waiting else ""
+        return ""

@@ -1,0 +1,32 @@
+"""The slow loop, top to bottom: from feedback, or a user's data, to a release that serves.
+
+Each step is idempotent and is recorded once it is done, so the job can be killed at any point: the next
+attempt goes on behind the last recorded step and converges to the old release or to the new one.
+"""
+
+from __future__ import annotations
+
+from perennial.jobs import candidate, release, snapshot, watch
+from perennial.jobs.run import Refused, Run
+from perennial.jobs.workshop import Workshop
+from perennial.types import Job, Lease
+
+
+def rebuild(shop: Workshop, job: Job, lease: Lease) -> Job:
+    run = Run(shop, job, lease)
+    try:
+        run.step("snapshot", snapshot.take)
+        run.step("train", candidate.train)
+        run.step("quality", candidate.judge_quality)
+        run.step("export", candidate.export)
+        run.step("engine", candidate.build_engines)
+        run.step("parity", candidate.judge_parity)
+        run.step("latency", candidate.judge_latency)
+        run.step("publish", release.publish)
+        run.step("promote", release.promote)
+        run.step("watch", watch.watch, refused_as="rolled back")
+    except Refused as verdict:
+        return run.end(verdict.state, str(verdict))
+    done = run.end("kept")
+    release.retire_old(shop, job.service)
+    return done

@@ -1,0 +1,139 @@
+"""A release's way into service and out of it: publish, promote, roll back, retire.
+
+One process at a time changes the repository (`state.lock`); the server is told after its files are whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+from perennial.errors import Broken, NotFound, PerennialError
+from perennial.jobs.bundle import assemble
+from perennial.jobs.run import Refused, Result, Run
+from perennial.jobs.workshop import Workshop
+from perennial.repository.layout import ensemble_model, stage_models, verify_bundle
+from perennial.types import Bundle, ServiceRecord
+
+LOCK = "repository"
+
+
+def publish(run: Run) -> Result:
+    """Assemble the bundle, put it beside the serving release, and have the server load its stages."""
+    bundle = assemble(run)
+    with run.shop.state.lock(LOCK):
+        deploy(run.shop, bundle)
+    return {"release": bundle.release}
+
+
+def promote(run: Run) -> Result:
+    """Into service, unless another release came into service since the gates judged."""
+    service, previous = run.job.service, run.job.steps["snapshot"]["previous"]
+    serving = run.shop.publisher.serving(service) or 0
+    if serving not in (previous, run.job.release):
+        raise Refused(
+            "refused", f"release {serving} was promoted meanwhile; the gates judged against {previous}"
+        )
+    before_us = _p99_us(run.shop, service, serving)
+    newest = run.shop.store.newest_row(service)
+    switched = switch(run.shop, service, run.job.release)
+    return {**switched, "promoted_at": time.time(), "newest_row": newest, "p99_us_before": before_us}
+
+
+def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
+    """Make `release` the serving one. Only the ensemble is loaded; if that fails the old one serves on."""
+    bundle = shop.bundle(service, release)
+    with shop.state.lock(LOCK):
+        before = shop.publisher.serving(service) or 0
+        if release not in shop.publisher.versions(service):
+            deploy(shop, bundle)
+        swap_ms = _point(shop, service, release, before)
+        shop.store.put_service(record_of(shop, bundle))
+    return {"release": release, "previous": before, "swap_ms": swap_ms}
+
+
+def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
+    """Make the previous release serve again, and free what the bad one learned for another attempt."""
+    serving = shop.serving(service)
+    if serving is None:
+        raise NotFound(f"{service!r} has no serving release; `perennial build {service} --help` makes one")
+    previous = serving.manifest["lineage"]["previous"]
+    if not previous or not shop.state.bundle(service, previous).exists():
+        raise NotFound(
+            f"release {serving.release} of {service!r} has no previous release on disk to go back to"
+        )
+    switched = switch(shop, service, previous)
+    shop.store.unlearn(service, serving.release)
+    return switched
+
+
+def deploy(shop: Workshop, bundle: Bundle) -> None:
+    """Publish the bundle's files and load its stages; what does not load is taken out again."""
+    verify_bundle(bundle)
+    shop.publisher.publish(bundle, shop.settings.runtime)
+    try:
+        _load_stages(shop, bundle)
+    except PerennialError as error:
+        serving = shop.serving(bundle.service)
+        if serving and serving.release != bundle.release:
+            shop.publisher.retire(bundle.service, bundle.release)
+            _load_stages(shop, serving)  # else the failed version keeps the server from being ready
+        raise Broken(f"release {bundle.release} of {bundle.service!r} does not load: {error}") from None
+
+
+def retire_old(shop: Workshop, service: str) -> list[int]:
+    """Delete the bundles beyond the last K, but none that is in the repository."""
+    newest = {bundle.release for bundle in shop.bundles(service)[-shop.service(service).keep_releases :]}
+    kept = newest.union(shop.publisher.versions(service))
+    old = [bundle.release for bundle in shop.bundles(service) if bundle.release not in kept]
+    for release in old:
+        shutil.rmtree(shop.state.bundle(service, release))
+    return old
+
+
+def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
+    """What the store tells the feedback model of this service."""
+    settings = shop.service(bundle.service)
+    return ServiceRecord(
+        name=bundle.service,
+        task=bundle.manifest["task"],
+        labels=tuple(bundle.manifest["labels"]),
+        max_text_bytes=settings.max_text_bytes,
+        require_prediction_id=settings.require_prediction_id,
+        unproven_trust=settings.unproven_trust,
+        trigger_count=settings.trigger_count,
+        trigger_age_s=settings.trigger_age_s,
+    )
+
+
+def _point(shop: Workshop, service: str, release: int, before: int) -> float | None:
+    """Point the ensemble and load it; milliseconds, or None where no server runs."""
+    with shop.control() as control:
+        began = time.perf_counter()
+        shop.publisher.point(service, release)
+        if control is None:
+            return None
+        try:
+            control.load(ensemble_model(service))
+        except PerennialError as error:
+            if before:
+                shop.publisher.point(service, before)
+                control.load(ensemble_model(service))
+            raise Broken(f"release {release} of {service!r} cannot serve: {error}") from None
+        return round((time.perf_counter() - began) * 1e3, 2)
+
+
+def _load_stages(shop: Workshop, bundle: Bundle) -> None:
+    with shop.control() as control:
+        if control is None:
+            return
+        for model in stage_models(bundle.service):
+            control.load(model)
+            control.wait_ready(model, bundle.release)
+
+
+def _p99_us(shop: Workshop, service: str, release: int) -> float | None:
+    """The serving release's p99 of the last minute, while the server still knows it."""
+    with shop.control() as control:
+        return control.figures(service, release).p99_us if control and release else None

@@ -1,0 +1,103 @@
+"""One job under way: its folder, its recorded steps, its progress. Knows nothing of what the steps do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perennial.config import ServiceSettings
+from perennial.errors import PerennialError
+from perennial.jobs import data
+from perennial.jobs.workshop import Workshop
+from perennial.types import Bundle, Example, Job, JobState, Lease
+
+PROGRESS_PERIOD_S = 0.2
+
+Result = Mapping[str, Any]
+
+
+class Refused(PerennialError):
+    """A gate or a check said no: the candidate is not served (any more)."""
+
+    def __init__(self, state: JobState, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+@dataclass
+class Run:
+    """A step is done once its result is in the store; its files stand under `folder/<step>` before that."""
+
+    shop: Workshop
+    job: Job
+    lease: Lease
+    _reported_at: float = field(default=0.0, init=False)
+
+    @property
+    def settings(self) -> ServiceSettings:
+        return self.shop.service(self.job.service)
+
+    @property
+    def folder(self) -> Path:
+        return self.shop.state.folder("jobs", self.job.id)
+
+    @property
+    def task(self) -> str:
+        return str(self.job.steps["snapshot"]["task"])
+
+    @property
+    def base(self) -> Bundle | None:
+        """The release that a rebuild starts from and is judged against; None for a build."""
+        release = self.job.steps["snapshot"]["base"]
+        return self.shop.bundle(self.job.service, release) if release else None
+
+    def step(self, name: str, do: Callable[[Run], Result], refused_as: JobState = "refused") -> None:
+        """Do the step unless an earlier attempt recorded it; `Refused` where its outcome is not `pass`."""
+        if name not in self.job.steps:
+            self.report(name, 0, 0, "", at_once=True)
+            began = time.monotonic()
+            result = do(self)
+            timed = {**result, "seconds": round(time.monotonic() - began, 3)}
+            self.job = self.shop.store.record(self.job, self.lease, name, timed)
+        result = self.job.steps[name]
+        if result.get("outcome", "pass") != "pass":
+            raise Refused(refused_as, f"{name}: {result['reason']}")
+
+    def end(self, state: JobState, detail: str = "") -> Job:
+        self.shop.store.settle(self.job, self.lease, state, detail)
+        for leftover in ("train", "export", "engine"):  # their files are in the bundle, or not wanted
+            shutil.rmtree(self.folder / leftover, ignore_errors=True)
+        self.report(state, 1, 1, detail, at_once=True)
+        return self.shop.store.job(self.job.id)
+
+    @contextmanager
+    def fresh(self, name: str) -> Iterator[Path]:
+        """An empty folder that becomes `folder/name` when the block ends well, whole or not at all."""
+        final, part = self.folder / name, self.folder / f"{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        yield part
+        shutil.rmtree(final, ignore_errors=True)
+        part.rename(final)
+
+    def read(self, name: str) -> list[Example]:
+        """A set of examples that the snapshot fixed; empty where it has none of that name."""
+        return data.read(self.folder / "snapshot" / f"{name}.jsonl")
+
+    def report(self, step: str, done: float, total: float, message: str, at_once: bool = False) -> None:
+        """What a person who waits may read; the command line draws it."""
+        now = time.time()
+        if not at_once and now - self._reported_at < PROGRESS_PERIOD_S:
+            return
+        self._reported_at = now
+        part = self.folder / "progress.part"
+        part.write_text(
+            json.dumps({"step": step, "done": done, "total": total, "message": message, "at": now})
+        )
+        part.replace(self.folder / "progress.json")

@@ -1,0 +1,83 @@
+"""The first step: fix what this job learns from, and what it will be judged on.
+
+A text stands in one set only. Of fresh feedback a share is held out for the quality gate; in the release it
+joins the golden set, so that what was learned stays guarded. The rest is learned, and then remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perennial.jobs import data
+from perennial.jobs.run import Result, Run
+from perennial.split import fingerprint, split
+from perennial.types import Bundle, Example, FeedbackRow
+
+HELD_OUT, VALIDATION = 0.25, 0.1
+
+
+def take(run: Run) -> Result:
+    if run.job.kind == "build":
+        return _from_file(run)
+    serving = run.shop.serving(run.job.service)
+    if serving is None:
+        return {"outcome": "fail", "reason": f"{run.job.service} has no serving release to start from"}
+    return _from_feedback(run, serving)
+
+
+def _from_file(run: Run) -> Result:
+    """A first build: the user's file, split into what is learned, validated and held as golden."""
+    payload = run.job.payload
+    examples = data.read_users_file(Path(payload["data"]))
+    parts = split(examples, validation=VALIDATION, held_out=VALIDATION)
+    with run.fresh("snapshot") as folder:
+        data.write(folder / "train.jsonl", parts.train)
+        data.write(folder / "validation.jsonl", parts.validation[: run.settings.validation_rows])
+        data.write(folder / "golden.jsonl", parts.held_out[: run.settings.golden_rows])
+    return {
+        "base": 0,
+        "previous": run.shop.publisher.serving(run.job.service) or 0,
+        "task": payload["task"],
+        "labels": sorted({example.label for example in examples}),
+        "rows": len(examples),
+        "feedback_rows": [],
+        "data_sha256": data.digest(examples),
+    }
+
+
+def _from_feedback(run: Run, base: Bundle) -> Result:
+    settings = run.settings
+    rows = run.shop.store.claim(run.job, run.lease, settings.max_rows, settings.max_attempts)
+    if not rows:
+        return {"outcome": "fail", "reason": "there is no feedback that was not learned yet"}
+    golden = data.read(base.folder / "data/golden.jsonl")
+    validation = data.read(base.folder / "data/validation.jsonl")
+    fresh = _latest_by_text(rows, judging=(*golden, *validation))
+    parts = split(fresh, validation=VALIDATION, held_out=HELD_OUT)
+    with run.fresh("snapshot") as folder:
+        data.write(folder / "train.jsonl", parts.train)
+        data.write(folder / "old.jsonl", data.read(base.folder / "data/memory.jsonl"))
+        data.write(folder / "validation.jsonl", (*validation, *parts.validation))
+        data.write(folder / "golden.jsonl", golden)
+        data.write(folder / "fresh.jsonl", parts.held_out)
+    return {
+        "base": base.release,
+        "previous": base.release,
+        "task": base.manifest["task"],
+        "labels": base.manifest["labels"],
+        "rows": len(fresh),
+        "feedback_rows": [row.row for row in rows],
+        "data_sha256": data.digest(fresh),
+    }
+
+
+def _latest_by_text(rows: list[FeedbackRow], judging: Sequence[Example]) -> list[Example]:
+    """One example a text, its latest correction; a text that judges is never learned."""
+    reserved = {fingerprint(example.text) for example in judging}
+    latest = {
+        key: Example(row.text, row.label, row.trust, row.source, row.row)
+        for row in rows
+        if (key := fingerprint(row.text)) not in reserved
+    }
+    return list(latest.values())

@@ -1,0 +1,199 @@
+"""The foreground of `perennial up`: the server, its watchdog and the worker, until told to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from perennial.errors import Unavailable
+from perennial.jobs import release
+from perennial.jobs.worker import start_child
+from perennial.jobs.workshop import Workshop
+from perennial.repository.layout import WARMUP, ensemble_model, stage_models
+from perennial.server.examine import Question
+from perennial.server.ports import Ports
+from perennial.server.process import Launch, Server, start
+from perennial.server.runinfo import start_time
+from perennial.server.watchdog import Watchdog
+from perennial.types import text_tensor
+
+FEEDBACK = "feedback"
+PID_FILE = "up.json"
+LOOK_EVERY_S = 0.5
+WORKER_STOP_S = 10.0
+RESTARTS = 5
+
+log = logging.getLogger(__name__)
+
+
+class Up:
+    """A running Perennial. Enter it to start, leave it to stop everything that it started."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._restarts = 0
+        self.stopping = threading.Event()
+
+    def __enter__(self) -> Up:
+        mend(self._shop)
+        write_pid(self._shop)
+        self._server = start(launch_of(self._shop))
+        try:
+            self._watch = Watch(self._shop, self._server.run.server_pid)
+            self._worker = start_worker(self._shop)
+        except BaseException:
+            self._server.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._watch.stop()
+        stop_worker(self._worker)
+        self._server.stop()
+
+    @property
+    def server(self) -> Server:
+        return self._server
+
+    def keep_up(self, show: Callable[[], None]) -> None:
+        """Until stopped: show how things are, and restart what has died."""
+        with _signals_set(self.stopping):
+            while not self.stopping.wait(LOOK_EVERY_S):
+                self._revive()
+                show()
+
+    def _revive(self) -> None:
+        if self._worker.poll() is not None:
+            log.warning("the worker ended with code %s; starting it again", self._worker.returncode)
+            self._count_restart("the worker", self._shop.state.folder("logs") / "worker.log")
+            self._worker = start_worker(self._shop)
+        if not self._server.alive:
+            log.warning("tritonserver is gone; starting it again")
+            self._count_restart("tritonserver", self._shop.state.folder("logs") / "tritonserver.log")
+            self._watch.stop()
+            self._server.stop()
+            mend(self._shop)
+            self._server = start(launch_of(self._shop))
+            self._watch = Watch(self._shop, self._server.run.server_pid)
+
+    def _count_restart(self, what: str, log_file: Path) -> None:
+        self._restarts += 1
+        if self._restarts > RESTARTS:
+            raise Unavailable(f"{what} ended {RESTARTS} times; the reason is at the end of {log_file}")
+
+
+class Watch:
+    """The watchdog on the running server, in a thread of its own."""
+
+    def __init__(self, shop: Workshop, server_pid: int) -> None:
+        self._shop = shop
+        self._server_pid = server_pid
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._shop.control() as control:
+            assert control
+            repository = self._shop.settings.repository
+            watchdog = Watchdog(control, lambda: questions(self._shop), repository, self._server_pid)
+            watchdog.run(self._stopping)
+
+
+def questions(shop: Workshop) -> list[Question]:
+    """A real text for each service, and for the feedback model whether its store answers."""
+    row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
+    asked = [Question(FEEDBACK, row, {"probe": True})]
+    for bundle in filter(None, map(shop.serving, shop.released())):
+        texts = json.loads((bundle.folder / WARMUP).read_text())
+        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor(texts[:1])}))
+    return asked
+
+
+def write_pid(shop: Workshop) -> None:
+    """A pid alone is used again by another process; with its start it is not."""
+    found = {"pid": os.getpid(), "started": start_time(os.getpid())}
+    (shop.state.folder("run") / PID_FILE).write_text(json.dumps(found))
+
+
+def running_pid(shop: Workshop) -> int | None:
+    """The process of the `perennial up` that runs on this state."""
+    try:
+        found = json.loads((shop.state.folder("run") / PID_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return int(found["pid"]) if start_time(found["pid"]) == found["started"] else None
+
+
+def launch_of(shop: Workshop) -> Launch:
+    """The server of these settings, with the feedback model and every service that has a release."""
+    settings, services = shop.settings, shop.released()
+    return Launch(
+        repository=settings.repository,
+        folder=shop.state.folder("run"),
+        log=shop.state.folder("logs") / "tritonserver.log",
+        secret=settings.admin_key,
+        models=(FEEDBACK, *(name for service in services for name in models_of(service))),
+        host=settings.server.host,
+        ports=Ports(settings.server.http_port, settings.server.grpc_port, settings.server.metrics_port),
+        environment={
+            "PERENNIAL_STORE_URL": settings.database,
+            "PERENNIAL_KEY_FILE": str(settings.id_key.resolve()),
+        },
+        timeout_s=settings.server.start_timeout_s,
+    )
+
+
+def models_of(service: str) -> tuple[str, ...]:
+    """A service's Triton models, stages before the ensemble that needs them."""
+    return (*stage_models(service), ensemble_model(service))
+
+
+def mend(shop: Workshop) -> None:
+    """Before a server starts: set broken leftovers aside, and publish again what was serving."""
+    for path in shop.publisher.quarantine():
+        log.warning("set aside a broken leftover: %s", path)
+    for service in shop.released():
+        serving = shop.bundle(service, shop.publisher.serving(service) or 0)
+        if serving.release not in shop.publisher.versions(service):
+            release.deploy(shop, serving)
+        shop.store.put_service(release.record_of(shop, serving))
+
+
+def start_worker(shop: Workshop) -> subprocess.Popen[bytes]:
+    order = {"settings": shop.settings.model_dump(mode="json")}
+    return start_child(order, shop.state.folder("logs") / "worker.log")
+
+
+def stop_worker(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(WORKER_STOP_S)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+@contextmanager
+def _signals_set(stopping: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set the event instead of raising, so that stopping is never cut short."""
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""The last step: the new release against the previous one on what users say now; if worse, a roll-back.
+
+Both releases answer each text that feedback brought since the promotion, which neither has learned
+(prequential); the server tells failures and p99 for each release.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+from perennial.jobs import release
+from perennial.jobs.run import Result, Run
+from perennial.jobs.workshop import pipeline_of
+from perennial.pipeline import Pipeline
+from perennial.server.control import Control, Figures
+from perennial.types import Bundle, Example
+
+PERIOD_S = 1.0
+ALPHA = 0.01
+"""Stricter than a gate's, since the watch looks again and again."""
+MIN_REQUESTS, MAX_FAILURES = 100, 0.02
+MAX_P99_RATIO, P99_FLOOR_US = 3.0, 50_000.0
+
+
+def watch(run: Run) -> Result:
+    with run.shop.control() as control:
+        if control is None or run.base is None:
+            return {"reason": "no server runs" if run.base else "it is the first release"}
+        return _watch(run, run.base, control)
+
+
+def _watch(run: Run, base: Bundle, control: Control) -> Result:
+    service, new = run.job.service, run.job.release
+    promoted = run.job.steps["promote"]
+    rivals = Rivals(pipeline_of(run.shop.bundle(service, new)), pipeline_of(base))
+    newest = promoted["newest_row"]
+    while (passed := time.time() - promoted["promoted_at"]) < run.settings.watch_s:
+        run.report("watch", passed, run.settings.watch_s, rivals.summary)
+        if run.shop.publisher.serving(service) != new:
+            return {"outcome": "fail", "reason": "a person took the release back", **rivals.figures}
+        rows = run.shop.store.feedback(service, after_row=newest)
+        newest = rows[-1].row if rows else newest
+        rivals.compare([Example(row.text, row.label) for row in rows])
+        if reason := rivals.worse() or unhealthy(control.figures(service, new), promoted["p99_us_before"]):
+            release.switch(run.shop, service, base.release)
+            return {"outcome": "fail", "reason": reason, **rivals.figures}
+        time.sleep(PERIOD_S)
+    return {"reason": rivals.summary, **rivals.figures}
+
+
+@dataclass
+class Rivals:
+    """Two releases answering the same texts: how often only one of them was right."""
+
+    new: Pipeline
+    old: Pipeline
+    rows: int = 0
+    only_new: int = 0
+    only_old: int = 0
+
+    def compare(self, examples: list[Example]) -> None:
+        if not examples:
+            return
+        texts = [example.text for example in examples]
+        new, old = (side.codec.score(side.answers(texts), examples).correct for side in (self.new, self.old))
+        self.rows += len(examples)
+        self.only_new += int((new > old).sum())
+        self.only_old += int((new < old).sum())
+
+    def worse(self) -> str:
+        """Why the new release must go, by the sign test on the rows where just one was right; else empty."""
+        differing = self.only_new + self.only_old
+        if not differing or binomtest(self.only_old, differing, 0.5, alternative="greater").pvalue > ALPHA:
+            return ""
+        return f"worse on new feedback: {self.summary}"
+
+    @property
+    def summary(self) -> str:
+        return f"{self.rows} new rows; only new right {self.only_new}, only old right {self.only_old}"
+
+    @property
+    def figures(self) -> dict[str, int]:
+        return {"rows": self.rows, "only_new_right": self.only_new, "only_old_right": self.only_old}
+
+
+def unhealthy(figures: Figures, p99_us_before: float | None) -> str:
+    """Why the server's own figures say that the release must go; else empty."""
+    asked = figures.succeeded + figures.failed
+    if asked < MIN_REQUESTS:
+        return ""
+    if figures.failed > MAX_FAILURES * asked:
+        return f"{figures.failed} of {asked} requests failed"
+    if figures.p99_us and p99_us_before and figures.p99_us > max(MAX_P99_RATIO * p99_us_before, P99_FLOOR_US):
+        return (
+            f"p99 is {figures.p99_us / 1e3:.0f} ms, before the promotion it was {p99_us_before / 1e3:.0f} ms"
+        )
+    return ""

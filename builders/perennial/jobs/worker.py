@@ -1,0 +1,127 @@
+"""The worker: the one process that learns. It enqueues what is due and runs each job in a polite child.
+
+The child writes under the worker's lease, so that a job whose worker was declared dead is fenced off at its
+next write; the kernel ends the child with the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from perennial.children import die_with_parent
+from perennial.errors import Fenced
+from perennial.jobs.due import Schedule
+from perennial.jobs.workshop import Workshop
+from perennial.types import Job, Lease
+
+LEASE = "worker"
+NICE = 19
+"""A job gets what the server leaves over: answers stay fast while a release is trained on the same cores."""
+
+
+class Worker:
+    def __init__(self, shop: Workshop) -> None:
+        self._shop = shop
+        self._ttl_s = shop.settings.worker.lease_s
+        self._schedule = Schedule(shop)
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End `work` soon; a job under way is left for the next worker to go on with."""
+        self._stop.set()
+
+    def work(self) -> None:
+        """Until stopped: hold the lease, enqueue what is due, run what is queued."""
+        while not self._stop.is_set():
+            lease = self.acquire()
+            if lease is None:
+                self._stop.wait(min(1.0, self._ttl_s / 4))
+                continue
+            try:
+                self._work_under(lease)
+            except Fenced:
+                continue  # this process slept too long and another one took over; wait for the next turn
+            self._shop.store.release(lease)
+
+    def acquire(self) -> Lease | None:
+        """The right to run jobs, or None where another worker has it."""
+        return self._shop.store.acquire(LEASE, f"{socket.gethostname()}:{os.getpid()}", self._ttl_s)
+
+    def run_until(self, job: Job, lease: Lease) -> None:
+        """Run what is queued, here and now, until `job` is settled; then let go of the lease."""
+        try:
+            while self._shop.store.job(job.id).open and (waiting := self._shop.store.next_job(lease)):
+                self.run(waiting, lease)
+        finally:
+            self._shop.store.release(lease)
+
+    def run(self, job: Job, lease: Lease) -> None:
+        """Run the job in a child until it is settled, and renew the lease meanwhile."""
+        tries = self._shop.settings.worker.job_tries
+        for _ in range(tries):
+            self._run_once(job, lease)
+            if self._stop.is_set() or not self._shop.store.job(job.id).open:
+                return
+        log = self._log(job)
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        self._shop.store.settle(
+            job, lease, "failed", f"ended {tries} times unsettled; {log} ends: {last[:300]}"
+        )
+
+    def _work_under(self, lease: Lease) -> None:
+        while not self._stop.is_set():
+            lease = self._shop.store.renew(lease, self._ttl_s)
+            self._schedule.enqueue_due()
+            job = self._shop.store.next_job(lease)
+            if job:
+                self.run(job, lease)
+            else:
+                self._stop.wait(self._shop.settings.worker.poll_s)
+
+    def _run_once(self, job: Job, lease: Lease) -> None:
+        order = {
+            "settings": self._shop.settings.model_dump(mode="json"),
+            "job": job.id,
+            "lease": asdict(lease),
+        }
+        child = start_child(order, self._log(job), nice=NICE)
+        try:
+            while child.poll() is None and not self._stop.is_set():
+                self._shop.store.renew(lease, self._ttl_s)
+                self._wait_for(child, self._ttl_s / 10)
+        finally:
+            child.terminate()
+            child.wait()
+
+    def _wait_for(self, child: subprocess.Popen[bytes], seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+
+    def _log(self, job: Job) -> Path:
+        return self._shop.state.folder("logs") / f"{job.service}-{job.release}.log"
+
+
+def start_child(order: dict[str, Any], log: Path, nice: int = 0) -> subprocess.Popen[bytes]:
+    """`python -m perennial.jobs` on this order, in a session of its own, gone when this process is."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "perennial.jobs"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(nice),  # noqa: PLW1509 (it only calls the kernel)
+        )
+    assert child.stdin
+    with child.stdin as pipe:
+        pipe.write(json.dumps(order).encode())
+    return child

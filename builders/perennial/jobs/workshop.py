@@ -1,0 +1,121 @@
+"""What every job works with, made from the settings: store, publisher, bundles, the server if one runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from perennial import plugins
+from perennial.config import ServiceSettings, Settings
+from perennial.errors import NotFound
+from perennial.pipeline import Pipeline
+from perennial.protocols import Codec, Engine, Publisher, Store, Trainable
+from perennial.publishers.local import LocalPublisher
+from perennial.repository.layout import read_bundle
+from perennial.server.control import Control
+from perennial.server.runinfo import find_running
+from perennial.state import State
+from perennial.stores import open_store
+from perennial.types import Bundle
+
+
+@dataclass(frozen=True)
+class Workshop:
+    settings: Settings
+    state: State
+    store: Store
+    publisher: Publisher
+
+    def service(self, name: str) -> ServiceSettings:
+        return self.settings.service(name)
+
+    @contextmanager
+    def control(self) -> Iterator[Control | None]:
+        """The running server, or None: then what is published waits on disk for the next start."""
+        url, metrics_url = self._server()
+        if not url:
+            yield None
+            return
+        with Control(url, self.settings.admin_key, metrics_url) as control:
+            yield control
+
+    @property
+    def server_url(self) -> str:
+        """Where the server in use answers, in gRPC; empty where none runs."""
+        return self._server()[0]
+
+    def _server(self) -> tuple[str, str]:
+        """The gRPC and metrics addresses of the server in use."""
+        if self.settings.server.url:
+            return self.settings.server.url, self.settings.server.metrics_url
+        running = find_running(self.state.folder("run"))
+        return (running.grpc_url, running.metrics_url) if running else ("", "")
+
+    def bundle(self, service: str, release: int) -> Bundle:
+        return read_bundle(self.state.bundle(service, release))
+
+    def bundles(self, service: str) -> list[Bundle]:
+        """Every release on disk, ascending."""
+        folder = self.state.root / "releases" / service
+        numbers = sorted(int(path.name) for path in folder.glob("[0-9]*")) if folder.is_dir() else []
+        return [self.bundle(service, number) for number in numbers]
+
+    def serving(self, service: str) -> Bundle | None:
+        """The serving release's bundle; None also where a person deleted the state but not the repository."""
+        release = self.publisher.serving(service)
+        known = release and self.state.bundle(service, release).is_dir()
+        return self.bundle(service, release) if release and known else None
+
+    def released(self) -> list[str]:
+        """The services that have a serving release."""
+        folder = self.state.root / "releases"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [name for name in names if self.serving(name)]
+
+
+def open_workshop(settings: Settings) -> Workshop:
+    state = State(settings.state)
+    publisher = LocalPublisher(
+        settings.repository, state.folder("staging"), quarantine=state.folder("quarantine")
+    )
+    return Workshop(settings, state, open_store(settings.database), publisher)
+
+
+def codec_of(task: str, folder: Path) -> Codec:
+    codec: Codec = plugins.get(f"tasks/{task}", "codec")(folder)
+    return codec
+
+
+def trainable(task: str) -> Trainable:
+    member: Trainable = plugins.get(f"tasks/{task}", "train")()
+    return member
+
+
+def engine_of(name: str) -> Engine:
+    member: Engine = plugins.get("engines", name)()
+    return member
+
+
+def pipeline_of(bundle: Bundle, threads: int | None = None) -> Pipeline:
+    """The release in process, on its own engine file."""
+    manifest = bundle.manifest
+    session = engine_of(manifest["engine"]).open(bundle.folder / manifest["file"], threads or cores())
+    return Pipeline(codec_of(manifest["task"], bundle.folder), session)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def known_service(shop: Workshop, name: str) -> Bundle:
+    """The serving release of `name`, or `NotFound` with the services that there are."""
+    bundle = shop.serving(name)
+    if bundle is None:
+        known = ", ".join(shop.released()) or "none yet"
+        raise NotFound(
+            f"there is no service {name!r} (known: {known}); `perennial build {name} --help` makes one"
+        )
+    return bundle

@@ -1,0 +1,99 @@
+"""The slow loop on a real, tiny model: what is learned, what is refused, and what a kill leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from flow import killing
+from flow.workshops import SERVICE, news, run
+from perennial.jobs.data import file_digest
+from perennial.jobs.release import roll_back, switch
+from perennial.jobs.workshop import Workshop, pipeline_of
+from perennial.types import Job
+
+
+def enqueue(shop: Workshop) -> Job:
+    return shop.store.enqueue(SERVICE, "rebuild", "test", {})
+
+
+def answer(shop: Workshop, text: str) -> str:
+    bundle = shop.serving(SERVICE)
+    assert bundle
+    label: bytes = pipeline_of(bundle).answers([text])[0]["LABEL"][0, 0]
+    return label.decode()
+
+
+def test_a_rebuild_learns_what_users_said(taught: Workshop) -> None:
+    assert taught.publisher.serving(SERVICE) == 2
+    said = [answer(taught, f"day 7777 it was {word}") for word in ("zzz", "mmm", "xxx")]
+    assert said == ["negative", "neutral", "positive"]
+
+
+def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
+    manifest = taught.bundle(SERVICE, 2).manifest
+    assert manifest["lineage"]["previous"] == 1
+    assert manifest["lineage"]["feedback_rows"] == list(range(1, 401))
+    weights = (taught.bundle(SERVICE, 1).folder / "checkpoint").glob("*.safetensors")
+    assert manifest["lineage"]["start_sha256"] == file_digest(weights)
+    assert [verdict["gate"] for verdict in manifest["verdicts"]] == ["quality", "parity", "latency"]
+
+
+def test_what_is_learned_is_not_learned_again(taught: Workshop) -> None:
+    done = run(taught, enqueue(taught))
+    assert (done.state, taught.publisher.serving(SERVICE)) == ("refused", 2)
+    assert "no feedback" in done.detail
+
+
+def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) -> None:
+    rotated = ("neutral", "positive", "negative")
+    shop.store.add_feedback([*news(200), *news(200, labels=rotated)])
+    done = run(shop, enqueue(shop))
+    assert done.state == "refused", done
+    assert done.detail.startswith("quality")
+    assert shop.publisher.serving(SERVICE) == 1
+    backlog = shop.store.backlog(SERVICE, 3)
+    assert (backlog.fresh, backlog.waiting) == (0, 400)
+
+
+def test_rows_are_tried_three_times_at_most(shop: Workshop) -> None:
+    shop.store.add_feedback(news(20))
+    assert [run(shop, enqueue(shop)).state for _ in range(3)] == ["refused"] * 3
+    backlog = shop.store.backlog(SERVICE, 3)
+    assert (backlog.waiting, backlog.spent) == (0, 20)
+
+
+def test_rollback_serves_the_previous_release_and_frees_its_rows(taught: Workshop) -> None:
+    roll_back(taught, SERVICE)
+    assert taught.publisher.serving(SERVICE) == 1
+    assert taught.store.backlog(SERVICE, 3).waiting == 400
+    switch(taught, SERVICE, 2)
+    assert taught.publisher.serving(SERVICE) == 2
+
+
+def test_numbers_grow_on_after_a_rollback(taught: Workshop) -> None:
+    roll_back(taught, SERVICE)
+    done = run(taught, enqueue(taught))
+    assert (done.release, done.state) == (3, "kept")
+    assert taught.bundle(SERVICE, 3).manifest["lineage"]["previous"] == 1
+
+
+def test_a_kill_at_any_step_converges(shop: Workshop) -> None:
+    """kill -9 as each step begins, and again when it is done but not yet recorded."""
+    shop.store.add_feedback(news(400))
+    job = enqueue(shop)
+    folder = shop.settings.state.parent
+    command = [sys.executable, str(Path(killing.__file__)), str(folder), job.id]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == 0, killed.stderr[-3000:]
+    served = [line.split()[-1] for line in killed.stdout.splitlines()]
+    assert len(served) == len(killing.STEPS) * len(killing.MOMENTS)
+    assert served == sorted(served), "once the new release serves, no kill takes it back"
+    done = run(shop, job)
+    assert (done.state, shop.publisher.serving(SERVICE)) == ("kept", 2), done.detail
+    assert shop.publisher.versions(SERVICE) == [1, 2]
+    assert not shop.publisher.quarantine()
+    assert shop.store.backlog(SERVICE, 3).fresh == 0
+    rows = shop.bundle(SERVICE, 2).manifest["lineage"]["feedback_rows"]
+    assert rows == list(range(1, 401))

@@ -1,0 +1,83 @@
+"""A user's JSONL: what is taken, and how the first bad line is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perennial.errors import BadRequest
+from perennial.jobs.data import digest, read, read_users_file, write
+from perennial.types import Example
+
+
+def rows(count: int = 10) -> list[str]:
+    return [
+        json.dumps({"text": f"{label} {i}", "label": label}) for label in ("a", "b") for i in range(count)
+    ]
+
+
+def file_of(folder: Path, lines: list[str]) -> Path:
+    path = folder / "data.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_good_file_is_read_once_a_text(tmp_path: Path) -> None:
+    examples = read_users_file(file_of(tmp_path, [*rows(), *rows(3), ""]))
+    assert len(examples) == 20
+    assert examples[0] == Example("a 0", "a")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "data.jsonl:21: line: Invalid JSON"),
+        ('{"text": "x"}', "data.jsonl:21: label: Field required"),
+        ('{"text": 3, "label": "a"}', "data.jsonl:21: text: Input should be a valid string"),
+        ('{"text": " ", "label": "a"}', "data.jsonl:21: text and label must not be empty"),
+        (
+            '{"text": "nul \\u0000", "label": "a"}',
+            "data.jsonl:21: text and label must not be empty or hold NUL",
+        ),
+    ],
+)
+def test_the_first_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_users_file(file_of(tmp_path, [*rows(), line, "also bad"]))
+    assert said in str(refused.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(b'{"text": "\xff", "label": "a"}\n')
+    with pytest.raises(BadRequest, match=r"data\.jsonl:1"):
+        read_users_file(path)
+
+
+def test_a_label_with_few_texts_or_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"fewer than 10 different texts: \{'rare': 1\}"):
+        read_users_file(file_of(tmp_path, [*rows(), '{"text": "x", "label": "rare"}']))
+    with pytest.raises(BadRequest, match=r"has 1 label\(s\); a service needs at least two"):
+        read_users_file(file_of(tmp_path, rows()[:10]))
+    with pytest.raises(BadRequest, match="there is no data file"):
+        read_users_file(tmp_path / "missing.jsonl")
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    examples = [Example("naïve ‘quotes’\n", "a", 0.5, "me", 7), Example("b", "b")]
+    write(tmp_path / "x.jsonl", examples)
+    assert read(tmp_path / "x.jsonl") == examples
+    assert read(tmp_path / "none.jsonl") == []
+
+
+def test_a_digest_depends_on_every_field_and_on_the_order() -> None:
+    one, other = Example("a", "x"), Example("b", "y")
+    digests = {
+        digest([one, other]),
+        digest([other, one]),
+        digest([one]),
+        digest([Example("a", "x", 0.5), other]),
+    }
+    assert len(digests) == 4
