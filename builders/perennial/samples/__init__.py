@@ -1,0 +1,1 @@
+"""Samples: default services that packages carry the model and the data of. One service a file."""
