@@ -1,0 +1,75 @@
+"""`predict` and `feedback`: what an application does, from a terminal, through the client."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from perennial.cli.output import Json, print_json, say, settings_of
+from perennial.config import Settings
+from perennial.errors import Unavailable
+from perennial.server.runinfo import find_running
+from perennial_client import Client
+
+Url = Annotated[
+    str | None,
+    typer.Option(help="http://… or grpc://… of a server.", show_default="the one of `perennial up`"),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(predict)
+    app.command()(feedback)
+
+
+def predict(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    top_k: Annotated[int | None, typer.Option(help="How many labels to show.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service."""
+    with Client(url or _running(settings_of(context))) as client:
+        answers = client.predict(service, texts, top_k=top_k)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    for answer in answers:
+        top = ", ".join(f"{label} {score:.3f}" for label, score in answer.top)
+        say(f"{answer.label or '(abstained)'} {answer.score:.3f}  {answer.text!r}")
+        say(f"    {top if top_k else ''}  id {answer.prediction_id}".replace("      id", "    id"))
+
+
+def feedback(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service that answered.")],
+    text: Annotated[str, typer.Argument(help="The text that was asked.")],
+    label: Annotated[str, typer.Argument(help="The label that it should have had.")],
+    prediction_id: Annotated[str | None, typer.Option("--id", help="The answer's prediction id.")] = None,
+    source: Annotated[str, typer.Option(help="Who says so.")] = "",
+    key: Annotated[str | None, typer.Option(help="Idempotency key.", show_default="a new one")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Send one correction; it is durable once the receipt is printed."""
+    with Client(url or _running(settings_of(context))) as client:
+        receipt = client.feedback(prediction_id or service, label, text=text, source=source, key=key)
+    if as_json:
+        print_json({"receipt": receipt})
+    else:
+        say(receipt)
+
+
+def _running(settings: Settings) -> str:
+    if settings.server.url:
+        return settings.server.url
+    running = find_running(settings.folder.folder("run"))
+    if running is None:
+        raise Unavailable(
+            f"no server runs on the state {settings.state}; start one with `perennial up`, or give --url"
+        )
+    return running.grpc_url

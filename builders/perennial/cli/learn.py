@@ -1,0 +1,202 @@
+"""`build`, `rebuild`, `releases`, `promote`, `rollback`: how a service comes to be, learns, and is undone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from perennial import plugins
+from perennial.cli.follow import following, wait_for
+from perennial.cli.output import Json, console, print_json, say, settings_of, table
+from perennial.errors import BadRequest, NotFound
+from perennial.jobs import release as releases_of
+from perennial.jobs.data import read_users_file
+from perennial.jobs.worker import Worker
+from perennial.jobs.workshop import Workshop, known_service, open_workshop
+from perennial.predictions import SERVICE_NAME
+from perennial.types import Job
+
+Service = Annotated[str, typer.Argument(help="The service's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (build, rebuild, releases, promote, rollback):
+        app.command()(command)
+
+
+def build(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Name of the service, such as 'sentiment'.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Hugging Face folder or hub id: a classifier or an encoder (safetensors)."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help='JSONL file of {"text", "label"}.')],
+    task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
+    as_json: Json = False,
+) -> None:
+    """Build release 1 (or the next) of a service from your own model and data, and promote it."""
+    if not SERVICE_NAME.fullmatch(service):
+        raise BadRequest(
+            f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
+        )
+    plugins.get(f"tasks/{task}", "codec")
+    read_users_file(data)
+    shop = open_workshop(settings_of(context))
+    finish(shop, enqueue_build(shop, service, task, checkpoint_folder(start), data), as_json)
+
+
+def checkpoint_folder(start: str) -> Path:
+    """A Hugging Face folder as it is, or the folder that a hub id was downloaded to."""
+    if Path(start).is_dir():
+        return Path(start)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(start, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NotFound(f"{start!r} is neither a folder nor a model that the hub gives: {reason}") from None
+
+
+def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path) -> Job:
+    payload = {"task": task, "from": str(start.resolve()), "data": str(data.resolve())}
+    used = [*(bundle.release for bundle in shop.bundles(service)), *shop.publisher.versions(service), 0]
+    return shop.store.enqueue(service, "build", f"asked: {start}", payload, first_release=max(used) + 1)
+
+
+def rebuild(
+    context: typer.Context,
+    service: Service,
+    now: Annotated[
+        bool, typer.Option("--now", help="Wait for it; run it here where no worker does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Learn the feedback that no release has learned. Exit code 1 if the candidate is refused."""
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    job = shop.store.enqueue(service, "rebuild", "asked", {})
+    if now:
+        finish(shop, job, as_json)
+    elif as_json:
+        print_json({"job": job.id, "state": job.state, "release": job.release})
+    else:
+        say(f"job {job.id} is {job.state}; `perennial status` shows it")
+
+
+def finish(shop: Workshop, job: Job, as_json: bool) -> None:
+    """Run the job to its end and say how it ended; exit code 1 unless its release is kept."""
+    run_here_or_follow(shop, job, quiet=as_json)
+    done = shop.store.job(job.id)
+    if as_json:
+        print_json(described(done))
+    else:
+        console.print(
+            f"release {done.release} of {done.service}: {done.state} {done.detail}", highlight=False
+        )
+    if done.state != "kept":
+        raise typer.Exit(1)
+
+
+def run_here_or_follow(shop: Workshop, job: Job, quiet: bool) -> None:
+    """Where no worker holds the lease this process is the worker until the job is settled."""
+    worker = Worker(shop)
+    lease = worker.acquire()
+    with following(shop, job, quiet):
+        if lease:
+            worker.run_until(job, lease)
+        else:
+            wait_for(shop, job)
+
+
+def described(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.id,
+        "service": job.service,
+        "kind": job.kind,
+        "state": job.state,
+        "release": job.release,
+        "reason": job.reason,
+        "detail": job.detail,
+        "steps": job.steps,
+    }
+
+
+def releases(context: typer.Context, service: Service, as_json: Json = False) -> None:
+    """List a service's releases on disk, what they learned and how they were judged."""
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    serving, loaded = shop.publisher.serving(service), shop.publisher.versions(service)
+    rows = []
+    for bundle in shop.bundles(service):
+        manifest = bundle.manifest
+        rows.append(
+            {
+                "release": bundle.release,
+                "state": _state(bundle.release, serving, loaded),
+                "created_at": manifest["created_at"],
+                "engine": f"{manifest['engine']} {manifest['precision']}",
+                "previous": manifest["lineage"]["previous"],
+                "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
+                "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        (
+            row["release"],
+            row["state"],
+            datetime.fromtimestamp(row["created_at"]).isoformat(" ", "seconds"),
+            row["engine"],
+            row["previous"] or "",
+            row["feedback_rows"],
+            row["verdicts"].get("quality", ""),
+        )
+        for row in rows
+    ]
+    columns = ("release", "state", "created", "engine", "previous", "feedback rows", "quality gate")
+    console.print(table(service, columns, cells))
+
+
+def _state(release: int, serving: int | None, published: list[int]) -> str:
+    if release == serving:
+        return "serving"
+    return "published" if release in published else "on disk"
+
+
+def promote(
+    context: typer.Context,
+    service: Service,
+    release: Annotated[int, typer.Argument(help="The release to serve; `perennial releases` lists them.")],
+    as_json: Json = False,
+) -> None:
+    """Make a release the serving one, without dropping a request."""
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    _say(releases_of.switch(shop, service, release), service, as_json)
+
+
+def rollback(context: typer.Context, service: Service, as_json: Json = False) -> None:
+    """Make the previous release serve again; what the bad one learned is free for another attempt."""
+    shop = open_workshop(settings_of(context))
+    _say(releases_of.roll_back(shop, service), service, as_json)
+
+
+def _say(switched: dict[str, Any], service: str, as_json: bool) -> None:
+    if as_json:
+        print_json(switched)
+        return
+    took = (
+        f" in {switched['swap_ms']} ms"
+        if "swap_ms" in switched
+        else "; no server runs, the next start serves it"
+    )
+    say(f"{service}: release {switched['release']} serves{took}")

@@ -1,0 +1,58 @@
+"""`demo`, `bench`, `config check`: what shows that it works, on this machine."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from perennial.cli.output import Json, console, print_json, settings_of
+from perennial.errors import Unavailable
+
+config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+    app.command()(bench)
+    app.add_typer(config_app, name="config")
+
+
+def demo(
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="The tests' short form.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay three new domains' users against the movie model, and draw what it learns."""
+    raise typer.Exit(_perf("demo").main(settings_of(context), quick=quick, as_json=as_json))
+
+
+def bench(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="swap, serve, feedback or rebuild.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer requests, for a first look; goals stay.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a promise and compare it with its goals; exit code 1 where one is not met."""
+    raise typer.Exit(_perf("benches").main(name, settings_of(context), quick=quick, as_json=as_json))
+
+
+@config_app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Read the settings as every command would, and print them."""
+    settings = settings_of(context)
+    if as_json:
+        print_json(settings.model_dump(mode="json"))
+    else:
+        console.print_json(settings.model_dump_json())
+
+
+def _perf(module: str) -> Any:
+    """A module of the perf package, which comes with the extra `perf`."""
+    try:
+        return import_module(f"perennial_perf.{module}")
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is not installed; pip install 'perennial[perf]'") from None

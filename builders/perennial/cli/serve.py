@@ -1,0 +1,199 @@
+"""`up`, `down`, `status`, `worker`: running it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+
+from perennial import plugins
+from perennial.cli.follow import progress_of
+from perennial.cli.learn import enqueue_build, run_here_or_follow
+from perennial.cli.output import Json, console, print_json, say, settings_of, table
+from perennial.errors import Unavailable
+from perennial.jobs import data
+from perennial.jobs.up import Up, mend, running_pid
+from perennial.jobs.worker import LEASE, Worker
+from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.protocols import Sample
+from perennial.server import embedded
+from perennial.server.runinfo import RunInfo, find_running
+from perennial.types import Job
+
+STOP_S = 30.0
+
+
+def register(app: typer.Typer) -> None:
+    for command in (up, down, status, worker):
+        app.command()(command)
+
+
+def up(
+    context: typer.Context,
+    sample: Annotated[
+        str, typer.Option(help="What to build first where no service exists yet.")
+    ] = "sentiment",
+    as_json: Json = False,
+) -> None:
+    """Start the server and the worker here, and show how they are until Ctrl-C."""
+    if reason := embedded.unavailable():
+        raise Unavailable(reason)
+    shop = open_workshop(settings_of(context))
+    refuse_second(shop)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if not shop.released():
+        build_sample(shop, sample, quiet=as_json)
+    say("starting tritonserver and the worker …")
+    with Up(shop) as running:
+        server = running.server.run
+        if as_json:
+            print_json({"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url})
+            running.keep_up(lambda: None)
+        else:
+            greet(server, shop)
+            _show_until_stopped(running, shop)
+        say("stopping …")
+    say(f"stopped; everything is kept in {shop.settings.state}")
+
+
+def refuse_second(shop: Workshop) -> None:
+    running = find_running(shop.state.folder("run"))
+    if running:
+        raise Unavailable(
+            f"a server already runs on {shop.settings.state} ({running.http_url}); "
+            "use it, stop it with `perennial down`, or give another --state and --repository"
+        )
+
+
+def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
+    """The default service, from public packages, on the same path as a user's own."""
+    sample: Sample = plugins.get("samples", name)(shop.state.folder("samples"))
+    tell: Callable[[str], None] = (lambda *_: None) if quiet else say
+    tell(f"no service is here yet: building '{sample.service}'")
+    sample.fetch(tell)
+    file = shop.state.folder("samples") / f"{sample.service}.jsonl"
+    data.write(file, sample.data())
+    job = enqueue_build(shop, sample.service, sample.task, sample.encoder(), file)
+    run_here_or_follow(shop, job, quiet)
+    done = shop.store.job(job.id)
+    if done.state != "kept":
+        raise Unavailable(f"the build of {name!r} ended as {done.state}: {done.detail}")
+
+
+def greet(server: RunInfo, shop: Workshop) -> None:
+    """What to type next."""
+    service = shop.released()[0]
+    body = '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],"data":["a joy to watch"]}]}'
+    python = f'Client("{server.grpc_url}").predict("{service}", "a joy to watch")'
+    names = ", ".join(shop.released())
+    console.print(f"serving {names} at {server.http_url} and {server.grpc_url}", style="bold green")
+    for what, line in (
+        ("ask it", f"curl -s {server.http_url}/v2/models/{service}/infer -d '{body}'"),
+        ("from Python", f"from perennial_client import Client; print({python})"),
+        ("correct it", f'perennial feedback {service} "a joy to watch" positive'),
+        ("stop", "Ctrl-C, or `perennial down`"),
+    ):
+        say(f"{what:>12}:  {line}")
+
+
+def _show_until_stopped(running: Up, shop: Workshop) -> None:
+    if not console.is_terminal:
+        running.keep_up(lambda: None)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        running.keep_up(lambda: live.update(_drawn(described(shop)), refresh=True))
+
+
+def described(shop: Workshop) -> dict[str, Any]:
+    """How everything is, as `status --json` prints it."""
+    return {
+        "server": shop.server_url or None,
+        "worker": shop.store.lease(LEASE) is not None,
+        "services": {name: _service(shop, name) for name in shop.released()},
+    }
+
+
+def _service(shop: Workshop, name: str) -> dict[str, Any]:
+    backlog = shop.store.backlog(name, shop.service(name).max_attempts)
+    job = next(iter(shop.store.jobs(name, limit=1)), None)
+    return {
+        "release": shop.publisher.serving(name),
+        "published": shop.publisher.versions(name),
+        "feedback": {"fresh": backlog.fresh, "waiting": backlog.waiting, "spent": backlog.spent},
+        "job": _job(shop, job) if job else None,
+    }
+
+
+def _job(shop: Workshop, job: Job) -> dict[str, Any]:
+    progress = progress_of(shop.state.folder("jobs", job.id)) if job.open else {}
+    return {
+        "id": job.id,
+        "release": job.release,
+        "state": job.state,
+        "step": progress.get("step", ""),
+        "message": progress.get("message", "") or job.detail,
+    }
+
+
+def _drawn(found: dict[str, Any]) -> Any:
+    server, rows = found["server"], []
+    for name, service in found["services"].items():
+        job, feedback = service["job"], service["feedback"]
+        said = f"{job['release']}: {job['state']} {job['step']} {job['message']}" if job else ""
+        rows.append((name, service["release"], feedback["fresh"], feedback["waiting"], said[:80]))
+    title = f"server {server or 'down'} · worker {'up' if found['worker'] else 'down'}"
+    return table(title, ("service", "release", "fresh feedback", "waiting", "last job"), rows)
+
+
+def down(context: typer.Context, as_json: Json = False) -> None:
+    """Stop the `perennial up` that runs on this state, wherever it was started."""
+    shop = open_workshop(settings_of(context))
+    pid = running_pid(shop)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        _wait_until_gone(shop, pid)
+    if as_json:
+        print_json({"stopped": pid is not None})
+    else:
+        say("stopped" if pid else f"nothing runs on {shop.settings.state}")
+
+
+def _wait_until_gone(shop: Workshop, pid: int) -> None:
+    until = time.monotonic() + STOP_S
+    while running_pid(shop) == pid:
+        if time.monotonic() > until:
+            raise Unavailable(f"process {pid} did not stop within {STOP_S:.0f} s; look at its terminal")
+        time.sleep(0.05)
+
+
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """Say what serves, what waits to be learned, and what the worker does. Exit code 1 if no server runs."""
+    shop = open_workshop(settings_of(context))
+    found = described(shop)
+    if as_json:
+        print_json(found)
+    else:
+        console.print(_drawn(found))
+    if not found["server"]:
+        raise typer.Exit(1)
+
+
+def worker(context: typer.Context, as_json: Json = False) -> None:
+    """Run the worker alone, beside a server that runs elsewhere, until Ctrl-C."""
+    shop = open_workshop(settings_of(context))
+    if shop.settings.server.url:
+        mend(shop)  # a server that is not ours to start finds what served, whole
+    working = Worker(shop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: working.stop())
+    if as_json:
+        print_json({"worker": os.getpid(), "state": str(shop.settings.state)})
+    else:
+        say(f"worker {os.getpid()} on {shop.settings.state}; Ctrl-C stops it")
+    working.work()

@@ -1,0 +1,95 @@
+"""The command line where nothing runs: help, JSON, exit codes, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from perennial.cli import main
+
+COMMANDS = (
+    *("up", "down", "status", "worker", "predict", "feedback"),
+    *("build", "rebuild", "releases", "promote", "rollback", "demo", "bench", "config"),
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["perennial", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_help_names_every_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--help") == 0
+    said = capsys.readouterr().out
+    assert all(command in said for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    asked = [command, "check"] if command == "config" else [command]
+    assert run(monkeypatch, *asked, "--help") == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_a_wrong_setting_exits_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("perennial.toml").write_text("stat = 'x'\n")
+    assert run(monkeypatch, "config", "check") == 2
+    assert "did you mean 'state'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("predict", "sentiment", "x"), "no server runs on the state var; start one with `perennial up`"),
+        (("rebuild", "sentiment"), "there is no service 'sentiment' (known: none yet)"),
+        (("rollback", "sentiment"), "'sentiment' has no serving release"),
+        (("build", "Bad", "--from", ".", "--data", "x"), "'Bad' is no service name"),
+        (("build", "ok", "--from", ".", "--data", "x"), "there is no data file 'x'"),
+        (("build", "ok", "--task", "clasify", "--from", ".", "--data", "x"), "did you mean 'classify'?"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert run(monkeypatch, *arguments) == 1
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+def test_an_error_is_json_where_json_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "rollback", "sentiment", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["error"] == "NotFound"
+
+
+def test_status_says_that_nothing_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "status", "--json") == 1
+    assert json.loads(capsys.readouterr().out) == {"server": None, "worker": False, "services": {}}
+
+
+def test_down_with_nothing_to_stop_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["perennial", "down", "--json"])
+    assert run(monkeypatch, "down", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"stopped": False}
