@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env up demo quick test clean
+.PHONY: env up demo quick lint claims test clean
 
 env: $(VENV)/.ready
 
@@ -21,9 +21,14 @@ demo: env
 	@$(BIN)/perennial demo
 
 quick: env
+	@$(MAKE) -s -j2 --output-sync=target lint claims
+
+lint:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+claims:
 	@$(BIN)/pytest tests/rooms tests/unit tests/contract
 
 test: env

@@ -88,7 +88,7 @@ def tiny_release(encoder: Path, folder: Path) -> Path:
         optimizer.step()
     task.save(model, folder / "checkpoint")
     task.graph(model, folder / "model.onnx")
-    task.write_codec(model, examples, folder)
+    task.write_codec(model, examples, folder, abstain_below=0.0)
     return folder
 
 

@@ -79,8 +79,11 @@ class Trainable(Protocol):
     def session(self, model: Module) -> Session:
         """The checkpoint itself, behind the interface of an engine's session."""
 
-    def write_codec(self, model: Module, validation: Sequence[Example], folder: Path) -> None:
-        """Write the codec's files: tokenizer, labels, and calibration fitted on `validation`."""
+    def write_codec(
+        self, model: Module, validation: Sequence[Example], folder: Path, abstain_below: float
+    ) -> None:
+        """Write the codec's files: tokenizer, labels, and calibration fitted on `validation`, with the score
+        in [0, 1] under which no label is given."""
 
 
 class Session(Protocol):

@@ -47,7 +47,7 @@ class Signature:
 class Example:
     """A text and what it should be answered with.
 
-    `weight` in (0, 1] says how far it is trusted; `row` is the feedback row it came from, if one did.
+    `weight` says how far it is trusted; `row` is the feedback row that it came from, if one did.
     """
 
     text: str

@@ -149,7 +149,10 @@ def test_a_network_that_is_too_sure_of_itself_is_cooled(
 ) -> None:
     model = task.load(tiny_release / "checkpoint", LABELS)
     task.write_codec(
-        model, [*EXAMPLES[:20], *(Example(row.text, "neutral") for row in EXAMPLES[:10])], tmp_path
+        model,
+        [*EXAMPLES[:20], *(Example(row.text, "neutral") for row in EXAMPLES[:10])],
+        tmp_path,
+        abstain_below=0.0,
     )
     wrong = json.loads((tmp_path / "calibration.json").read_text())["temperature"]
     right = json.loads((tiny_release / "calibration.json").read_text())["temperature"]

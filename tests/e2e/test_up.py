@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -69,16 +70,20 @@ class Installation:
         try:
             assert process.stdout
             line = process.stdout.readline()
-            assert line, (self.folder / "errors").read_text()
-            yield process, json.loads(line)
+            urls = json.loads(line or "{}")
+            assert "grpc" in urls, line + (self.folder / "errors").read_text()
+            yield process, urls
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.communicate(timeout=30)
             errors.close()
 
-    def serving(self) -> int:
-        status = json.loads(self.run("status", "--json").stdout)
-        return int(status["services"][SERVICE]["release"])
+    def job_state(self) -> str:
+        return str(self.service_status()["job"]["state"])
+
+    def service_status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.run("status", "--json").stdout)["services"][SERVICE]
+        return status
 
 
 @pytest.fixture
@@ -111,8 +116,7 @@ def test_ctrl_c_leaves_nothing_and_the_next_start_serves_the_same(home: Installa
         assert time.monotonic() - began < 20
         again = client.predict(SERVICE, "the movie was great")
         assert (again.label, again.release) == (answer.label, 1)
-        status = json.loads(home.run("status", "--json").stdout)
-        assert status["services"][SERVICE]["feedback"]["fresh"] == 1
+        assert home.service_status()["feedback"]["fresh"] == 1
 
 
 def test_killed_it_leaves_nothing_running(home: Installation) -> None:
@@ -136,26 +140,15 @@ def test_down_stops_it_and_a_second_up_is_refused(home: Installation) -> None:
 
 def test_enough_corrections_become_a_release_without_a_failed_request(home: Installation) -> None:
     with home.up() as (_, urls), Client(urls["grpc"]) as client:
-        rows = [Feedback(SERVICE, row.text, row.label, source="someone") for row in news(400)]
-        client.feedback_many(rows)
-        until = time.monotonic() + 240
-        releases = {client.predict(SERVICE, "day 7777 it was zzz").release}
-        while home_release(home) != 2 and time.monotonic() < until:
-            releases.add(client.predict(SERVICE, "day 7777 it was zzz").release)
-        assert within(60, lambda: job_state(home) == "kept")
-        answer = client.predict(SERVICE, "day 7777 it was zzz")
-        assert (answer.label, answer.release) == ("negative", 2)
+
+        def release_that_answers() -> int:
+            return client.predict(SERVICE, "day 7777 it was zzz").release
+
+        client.feedback_many([Feedback(SERVICE, row.text, row.label, source="me") for row in news(400)])
+        assert within(240, lambda: release_that_answers() == 2)
+        assert client.predict(SERVICE, "day 7777 it was zzz").label == "negative"
+        assert within(60, lambda: home.job_state() == "kept")
         assert home.told("rollback", SERVICE)["release"] == 1
-        assert client.predict(SERVICE, "day 7777 it was zzz").release == 1
+        assert release_that_answers() == 1
         assert home.told("promote", SERVICE, "2")["release"] == 2
-        assert client.predict(SERVICE, "day 7777 it was zzz").release == 2
-
-
-def home_release(home: Installation) -> int:
-    time.sleep(0.5)
-    return home.serving()
-
-
-def job_state(home: Installation) -> str:
-    status = json.loads(home.run("status", "--json").stdout)
-    return str(status["services"][SERVICE]["job"]["state"])
+        assert release_that_answers() == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -31,6 +31,11 @@ def print_json(value: Any) -> None:
 def say(line: str) -> None:
     """One line, however narrow the terminal: it may be copied, or read by another program."""
     console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def teller(quiet: bool) -> Callable[[str], None]:
+    """`say`, or silence where standard output is for JSON alone."""
+    return (lambda *_: None) if quiet else say
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from rich.live import Live
 from perennial import plugins
 from perennial.cli.follow import progress_of
 from perennial.cli.learn import enqueue_build, run_here_or_follow
-from perennial.cli.output import Json, console, print_json, say, settings_of, table
+from perennial.cli.output import Json, console, print_json, say, settings_of, table, teller
 from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up, mend, running_pid
@@ -49,7 +48,8 @@ def up(
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     if not shop.released():
         build_sample(shop, sample, quiet=as_json)
-    say("starting tritonserver and the worker …")
+    tell = teller(quiet=as_json)
+    tell("starting tritonserver and the worker …")
     with Up(shop) as running:
         server = running.server.run
         if as_json:
@@ -58,8 +58,8 @@ def up(
         else:
             greet(server, shop)
             _show_until_stopped(running, shop)
-        say("stopping …")
-    say(f"stopped; everything is kept in {shop.settings.state}")
+        tell("stopping …")
+    tell(f"stopped; everything is kept in {shop.settings.state}")
 
 
 def refuse_second(shop: Workshop) -> None:
@@ -74,7 +74,7 @@ def refuse_second(shop: Workshop) -> None:
 def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     """The default service, from public packages, on the same path as a user's own."""
     sample: Sample = plugins.get("samples", name)(shop.state.folder("samples"))
-    tell: Callable[[str], None] = (lambda *_: None) if quiet else say
+    tell = teller(quiet)
     tell(f"no service is here yet: building '{sample.service}'")
     sample.fetch(tell)
     file = shop.state.folder("samples") / f"{sample.service}.jsonl"

@@ -8,6 +8,7 @@ from typing import Any
 
 from perennial import plugins
 from perennial.jobs import data, training
+from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
 from perennial.pipeline import Pipeline
@@ -24,7 +25,7 @@ def train(run: Run) -> Result:
     start = run.base.folder / "checkpoint" if run.base else Path(run.job.payload["from"])
     how = settings.rebuild if run.base else settings.build
     options = training.Options(
-        **how.model_dump(exclude={"learner", "batch_size", "threads"}),
+        **how.model_dump(exclude={"learner", "batch_size", "threads", "balance"}),
         seed=settings.seed,
         threads=how.threads or cores(),
     )
@@ -36,13 +37,15 @@ def train(run: Run) -> Result:
             task,
             learner,
             model,
-            training.Material(run.read("train"), run.read("old"), run.read("validation")),
+            training.Material(
+                *balanced(run.read("train"), run.read("old"), how.balance), run.read("validation")
+            ),
             options,
             folder=run.shop.state.folder("logs", "tensorboard", run.job.service, str(run.job.release)),
             progress=lambda done, total, message: run.report("train", done, total, message),
         )
         task.save(model, folder / "checkpoint")
-        task.write_codec(model, run.read("validation"), folder / "codec")
+        task.write_codec(model, run.read("validation"), folder / "codec", settings.abstain_below)
     return {
         "learner": how.learner,
         "start": str(start),

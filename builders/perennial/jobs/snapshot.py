@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 from perennial.jobs import data
 from perennial.jobs.run import Result, Run
@@ -28,13 +29,15 @@ def take(run: Run) -> Result:
 
 def _from_file(run: Run) -> Result:
     """A first build: the user's file, split into what is learned, validated and held as golden."""
-    payload = run.job.payload
+    payload, settings = run.job.payload, run.settings
     examples = data.read_users_file(Path(payload["data"]))
     parts = split(examples, validation=VALIDATION, held_out=VALIDATION)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
-        data.write(folder / "validation.jsonl", parts.validation[: run.settings.validation_rows])
-        data.write(folder / "golden.jsonl", parts.held_out[: run.settings.golden_rows])
+        data.write(
+            folder / "validation.jsonl", _drawn(parts.validation, settings.validation_rows, settings.seed)
+        )
+        data.write(folder / "golden.jsonl", _drawn(parts.held_out, settings.golden_rows, settings.seed))
     return {
         "base": 0,
         "previous": run.shop.publisher.serving(run.job.service) or 0,
@@ -70,6 +73,11 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "feedback_rows": [row.row for row in rows],
         "data_sha256": data.digest(fresh),
     }
+
+
+def _drawn(rows: list[Example], count: int, seed: int) -> list[Example]:
+    """In random order: a file is often sorted, and its beginning is not like its end."""
+    return Random(seed).sample(rows, min(count, len(rows)))
 
 
 def _latest_by_text(rows: list[FeedbackRow], judging: Sequence[Example]) -> list[Example]:

@@ -130,7 +130,10 @@ def _run_in_python(config: Any) -> None:
 
 
 def _run_natively(config: Any, engine: EnginePlan) -> None:
-    """A backend of Triton's own, which batches requests of equal shape only."""
+    """A backend of Triton's own, which batches requests of equal shape only.
+
+    Nothing but Triton's queue can bound what waits for it; with two instances or more no stall was seen.
+    """
     config.backend = engine.backend.backend
     config.default_model_filename = engine.backend.filename
     config.instance_group.add(count=engine.instances, kind=pb.ModelInstanceGroup.KIND_CPU)

@@ -75,7 +75,9 @@ class ClassifyTask:
     def session(self, model: Classifier) -> TorchSession:
         return TorchSession(model)
 
-    def write_codec(self, model: Classifier, validation: Sequence[Example], folder: Path) -> None:
+    def write_codec(
+        self, model: Classifier, validation: Sequence[Example], folder: Path, abstain_below: float
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
         tokenizer.no_padding()
@@ -83,7 +85,8 @@ class ClassifyTask:
         tokenizer.save(str(folder / "tokenizer.json"))
         known = {"max_tokens": model.tokens.max_tokens, "pad_id": model.tokens.pad_id}
         _write(folder / "labels.json", {"labels": list(model.labels), **known})
-        calibration = {"temperature": self._temperature(model, validation[:_CALIBRATED_ON]), "threshold": 0.0}
+        temperature = self._temperature(model, validation[:_CALIBRATED_ON])
+        calibration = {"temperature": temperature, "threshold": abstain_below}
         _write(folder / "calibration.json", calibration)
 
     def _temperature(self, model: Classifier, validation: Sequence[Example]) -> float:
