@@ -1,0 +1,1 @@
+"""Load, benches and reports."""

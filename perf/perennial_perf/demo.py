@@ -1,0 +1,180 @@
+"""`perennial demo`: three new domains' users against a service that knows film reviews, and what it learns.
+
+The order of events, and the report. The sandbox knows where it runs, `replay` what users do, `plots` how it
+looks.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+
+from perennial.config import Settings
+from perennial.errors import Unavailable
+from perennial.jobs import data
+from perennial.jobs.up import Up
+from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.server import embedded
+from perennial.types import Bundle, Example, Rated
+from perennial_client import Client
+from perennial_perf import payloads, plots, sandbox
+from perennial_perf.findings import report_of
+from perennial_perf.load import Plan, background
+from perennial_perf.replay import Domain, Stopped, Users
+from perennial_perf.report import Draft
+from perennial_perf.screen import Screen
+from perennial_perf.story import Replay, Story
+
+SAMPLE = "sentiment"
+HOME = "movie"
+SEED = 0
+CLIENTS, RATE = 8, 20.0
+"""The background load: requests a second that arrive at random, whatever else goes on."""
+ASKED = 500
+"""Different texts of the background load."""
+FOR_S = 4 * 3600.0
+"""Longer than any demo: the load, and what waits for a trigger by age."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """`trigger` is the service's trigger_count; `most` corrections are sent in a domain; `judged` texts of
+    each are never sent. The worker watches a promotion for `watch_s`; the load runs `at_rest_s` alone first.
+    A training ends after `train_s`, wherever it is.
+    """
+
+    domains: int
+    judged: int
+    trigger: int
+    most: int
+    watch_s: float
+    at_rest_s: float
+    train_s: float
+
+
+FULL = Size(domains=3, judged=500, trigger=1100, most=2200, watch_s=20.0, at_rest_s=15.0, train_s=300.0)
+QUICK = Size(domains=1, judged=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
+
+
+def main(settings: Settings, *, quick: bool, as_json: bool) -> int:
+    """Play it, keep demo.json and demo.png in the state's `reports`, print; 1 where a goal is missed."""
+    if reason := embedded.unavailable():
+        raise Unavailable(reason)
+    screen = Screen(Console(stderr=as_json))
+    reports = settings.folder.folder("reports")
+    draft = Draft("demo")
+    try:
+        with sandbox.alone(settings):
+            story = play(settings, QUICK if quick else FULL, screen, quick=quick, quiet=as_json)
+    except Stopped:
+        screen.say("stopped; nothing runs any more")
+        return 130
+    report = report_of(draft, story)
+    report.write(reports)
+    plots.draw(story, reports / "demo.png")
+    if as_json:
+        print(json.dumps(report.as_dict()))
+    else:
+        report.show(Console())
+        _say_where(screen, settings, reports)
+    return report.exit_code
+
+
+def play(settings: Settings, size: Size, screen: Screen, *, quick: bool, quiet: bool) -> Story:
+    """Have a service in the sandbox, run it, and let the users come."""
+    shop = sandbox.emptied(_settings(settings, size), settings)
+    first = sandbox.serve_sample(shop, open_workshop(settings), SAMPLE, quick=quick, quiet=quiet)
+    domains = _domains(sandbox.sample_of(shop, SAMPLE).stream(), size)
+    screen.say("starting tritonserver and the worker in a sandbox of the demo's own …")
+    with Up(shop) as running, ThreadPoolExecutor(1) as pool, screen:
+        told = pool.submit(_tell, shop, first, domains, size, screen, running)
+        told.add_done_callback(lambda _: running.stopping.set())
+        try:
+            running.keep_up(lambda: None)
+        finally:
+            running.stopping.set()
+        return told.result()
+
+
+def _settings(user: Settings, size: Size) -> Settings:
+    """The user's way of learning, at the times that the demo needs."""
+    how = user.service(SAMPLE)
+    jobs = {name: getattr(how, name) for name in ("build", "rebuild")}
+    limited = {
+        name: job.model_copy(update={"max_seconds": min(job.max_seconds, size.train_s)})
+        for name, job in jobs.items()
+    }
+    return sandbox.settings_for(
+        user,
+        SAMPLE,
+        trigger_count=size.trigger,
+        trigger_age_s=FOR_S,
+        schedule="",
+        watch_s=size.watch_s,
+        **limited,
+    )
+
+
+def _tell(
+    shop: Workshop, first: Bundle, domains: Sequence[Domain], size: Size, screen: Screen, running: Up
+) -> Story:
+    """The whole story, in a thread beside the one that keeps the server and the worker up."""
+    home = data.read(first.folder / "data/golden.jsonl")[: size.judged]
+    judged: dict[str, Sequence[Example]] = {HOME: home, **{one.name: one.judged for one in domains}}
+    texts = [example.text for examples in judged.values() for example in examples]
+    asked = Random(SEED).sample(texts, min(ASKED, len(texts)))
+    server = running.server.run
+    plan = Plan(f"{server.host}:{server.grpc_port}", CLIENTS, rate=RATE, seconds=FOR_S)
+    with (
+        Client(server.grpc_url) as client,
+        background(plan, payloads.questions(first.service, asked)) as load,
+    ):
+        users = Users(shop, first, client, screen, running.stopping)
+        at_rest = _rest(users, size.at_rest_s)
+        replays = _replay_all(users, domains, judged, screen)
+        return Story(HOME, tuple(replays), at_rest, users.stored(), load.stop())
+
+
+def _rest(users: Users, seconds: float) -> tuple[float, float]:
+    began = time.monotonic()
+    users.wait(seconds)
+    return began, time.monotonic()
+
+
+def _replay_all(
+    users: Users, domains: Sequence[Domain], judged: dict[str, Sequence[Example]], screen: Screen
+) -> list[Replay]:
+    replays: list[Replay] = []
+    last = users.judge(judged, None)
+    for domain in domains:
+        replays.append(users.replay(domain, judged, last))
+        last = replays[-1].after
+        before, after = (one.metrics[domain.name]["macro_f1"] for one in (replays[-1].before, last))
+        screen.say(f"{domain.name}: macro-F1 on held-out texts {before:.3f} before, {after:.3f} after")
+    return replays
+
+
+def _domains(stream: Mapping[str, Sequence[Rated]], size: Size) -> list[Domain]:
+    """Each domain's texts in a random order, the first of them only to judge by."""
+    domains = []
+    for name in list(stream)[: size.domains]:
+        texts = Random(f"{SEED}:{name}").sample(stream[name], len(stream[name]))
+        judged = [Example(rated.text, rated.label) for rated in texts[: size.judged]]
+        domains.append(Domain(name, texts[size.judged :][: size.most], judged))
+    return domains
+
+
+def _say_where(screen: Screen, settings: Settings, reports: Path) -> None:
+    home = settings.state / sandbox.FOLDER
+    screen.say(f"drawn in {reports / 'demo.png'}, kept in {reports / 'demo.json'}")
+    screen.say(
+        "look at its releases: "
+        f"perennial --state {home} --repository {home / 'model_repository'} releases {SAMPLE}"
+    )
