@@ -1,0 +1,118 @@
+"""What the benches of a service run on: a state, a repository and a server of their own, in which the release
+that serves the user serves, as release 1. Nothing that they do reaches the user's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from perennial import plugins
+from perennial.cli.serve import build_sample
+from perennial.config import ServerSettings, Settings, WorkerSettings
+from perennial.jobs import data
+from perennial.jobs.release import switch
+from perennial.jobs.up import launch_of
+from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.protocols import Sample
+from perennial.server.process import Server, start
+from perennial.types import Bundle
+from perennial_perf.benches._releases import copy_release
+
+SERVICE = "sentiment"
+"""The default service, and the sample of the same name that it is built from."""
+NEVER = 1_000_000
+"""A trigger that no bench reaches: benches say themselves when to rebuild."""
+LEASE_S = 2.0
+"""How long a killed worker's lease keeps the next one waiting; in use it is 10 s."""
+
+_console = Console(stderr=True)
+
+
+@contextmanager
+def sandbox(settings: Settings, bench: str, **service: Any) -> Iterator[Workshop]:
+    """In the state's `benches`, whose disk is the one that matters; `service` sets the service's settings."""
+    bundle = built(settings)
+    with TemporaryDirectory(prefix=f"{bench}-", dir=settings.folder.folder("benches")) as folder:
+        shop = open_workshop(_settings(settings, Path(folder), service))
+        shutil.copytree(
+            settings.repository / "feedback",
+            shop.settings.repository / "feedback",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        copy_release(bundle, shop.state.bundle(SERVICE, 1), 1, previous=0)
+        switch(shop, SERVICE, 1)
+        try:
+            yield shop
+        finally:
+            shop.store.close()
+
+
+def built(settings: Settings) -> Bundle:
+    """The release that serves the user, built as `perennial up` builds it where there is none yet."""
+    shop = open_workshop(settings)
+    try:
+        if SERVICE not in shop.released():
+            say(f"no service {SERVICE!r} is here yet: building it first, which takes about two minutes")
+            build_sample(shop, SERVICE, quiet=True)
+        bundle = shop.serving(SERVICE)
+        assert bundle is not None
+        return bundle
+    finally:
+        shop.store.close()
+
+
+def sample(settings: Settings) -> Sample:
+    """The sample that the service came from, with its files at hand."""
+    member: Sample = plugins.get("samples", SERVICE)(settings.folder.folder("samples"))
+    member.fetch(say)
+    return member
+
+
+@contextmanager
+def serving(shop: Workshop) -> Iterator[Server]:
+    """A server on free ports."""
+    with start(launch_of(shop)) as server:
+        yield server
+
+
+def target(server: Server) -> str:
+    return f"{server.run.host}:{server.run.grpc_port}"
+
+
+def texts_of(bundle: Bundle, most: int) -> list[str]:
+    """Real texts of the release, in the mix of lengths that it was built from: what it keeps for judging."""
+    rows = [
+        row for name in ("golden", "validation") for row in data.read(bundle.folder / f"data/{name}.jsonl")
+    ]
+    return list(dict.fromkeys(row.text for row in rows))[:most]
+
+
+def say(line: str) -> None:
+    """To a person who waits; the report has standard output for itself."""
+    _console.print(line, highlight=False, soft_wrap=True)
+
+
+def _settings(settings: Settings, folder: Path, service: dict[str, Any]) -> Settings:
+    """The user's own, but for the place, the ports, and what would begin a rebuild."""
+    quiet = {"trigger_count": NEVER, "trigger_age_s": float(NEVER), "schedule": ""}
+    changed = settings.service(SERVICE).model_copy(update={**quiet, **service})
+    return settings.model_copy(
+        update={
+            "state": folder / "var",
+            "repository": folder / "repository",
+            "runtime": "embedded",
+            "store_url": "",
+            "key_file": "",
+            "server": ServerSettings(
+                http_port=0, grpc_port=0, metrics_port=0, start_timeout_s=settings.server.start_timeout_s
+            ),
+            "worker": WorkerSettings(lease_s=LEASE_S),
+            "services": {SERVICE: changed},
+        }
+    )

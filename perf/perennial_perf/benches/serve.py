@@ -1,0 +1,177 @@
+"""Bench `serve`: the whole ensemble over gRPC beside its bare engine session in process, on the same texts.
+
+Rounds take turns, server then bare, so that a machine that slows down slows both; figures are medians of
+the rounds. The breakdown is Triton's own statistics: where a request's time goes, stage by stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeAlias
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from perennial.config import Settings
+from perennial.jobs.workshop import cores
+from perennial.repository.layout import ensemble_model, stage_models
+from perennial.server.control import Control, Spent
+from perennial.server.process import Server
+from perennial_perf import payloads
+from perennial_perf.benches._bare import Bare, Way
+from perennial_perf.benches._sandbox import SERVICE, sandbox, say, serving, target, texts_of
+from perennial_perf.load import Plan, background
+from perennial_perf.report import Draft, Figures, Goal, Report
+from perennial_perf.stats import percentiles
+
+__all__ = ["run"]
+
+Row: TypeAlias = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Size:
+    """`requests` by number of clients; `torch` and `look` count texts."""
+
+    rounds: int
+    requests: Mapping[int, int]
+    texts: int
+    torch: int
+    look: int
+
+
+FULL = Size(5, {1: 400, 8: 1200, 32: 1600}, 600, 100, 160)
+QUICK = Size(1, {1: 60, 8: 100, 32: 200}, 60, 16, 32)
+TORCH_WAYS = (Way(cores(), 1), Way(cores(), 16, by_length=True))
+SINGLE, CROWD = 1, 32
+WARM_UP = 100
+RELEASE = 1
+
+
+@dataclass
+class Rounds:
+    """What each round measured: rows of the server by clients, and rates and times of the bare sessions."""
+
+    served: dict[int, list[Row]] = field(default_factory=dict)
+    parts: dict[int, list[dict[str, Row]]] = field(default_factory=dict)
+    bare: list[Row] = field(default_factory=list)
+
+    def served_by(self, clients: int) -> Row:
+        return _median(self.served[clients])
+
+    def breakdown(self, clients: int) -> dict[str, Row]:
+        rounds = self.parts[clients]
+        return {name: _median([one[name] for one in rounds]) for name in rounds[0]}
+
+
+def run(settings: Settings, *, quick: bool = False) -> Report:
+    draft = Draft("serve")
+    size = QUICK if quick else FULL
+    with sandbox(settings, "serve") as shop:
+        texts = texts_of(shop.bundle(SERVICE, RELEASE), size.texts)
+        Random(0).shuffle(texts)
+        bare = Bare(shop.bundle(SERVICE, RELEASE), texts)
+        say("looking for the quickest way to run the bare session")
+        best = bare.best_way(size.look)
+        with serving(shop) as server, shop.control() as control:
+            assert control
+            rounds = _go_round(size, server, control, bare, best, texts)
+    return draft.report(_figures(rounds, best), _goals(rounds, size))
+
+
+def _goals(rounds: Rounds, size: Size) -> list[Goal]:
+    bare, crowd, single = _median(rounds.bare), rounds.served_by(CROWD), rounds.served_by(SINGLE)
+    failed = sum(row["failed"] for clients in size.requests for row in rounds.served[clients])
+    return [
+        Goal("requests/s, 32 clients / texts/s, bare", crowd["requests/s"] / bare["best"], 0.8, ">="),
+        Goal("p50 ms, 1 client - p50 ms, bare", single["p50"] - bare["single"], 3.0, "<="),
+        Goal("failed requests", failed, 0, "=="),
+    ]
+
+
+def _go_round(
+    size: Size, server: Server, control: Control, bare: Bare, best: Way, texts: Sequence[str]
+) -> Rounds:
+    rounds, asked = Rounds(), payloads.questions(SERVICE, texts)
+    _load(server, asked, 8, WARM_UP)
+    for _ in track(range(size.rounds), "server and bare session in turn", console=Console(stderr=True)):
+        for clients, requests in size.requests.items():
+            with _parts(control, rounds.parts.setdefault(clients, [])):
+                rounds.served.setdefault(clients, []).append(_load(server, asked, clients, requests))
+        rounds.bare.append(
+            {
+                "best": bare.rate(best),
+                "callers": bare.callers_rate(),
+                "single": min(bare.single_ms(threads) for threads in range(1, cores() + 1)),
+                **{f"torch, {way.name}": bare.torch_rate(way, size.torch) for way in TORCH_WAYS},
+            }
+        )
+    return rounds
+
+
+def _load(server: Server, asked: Sequence[bytes], clients: int, requests: int) -> Row:
+    with background(Plan(target(server), clients, requests=requests), asked) as load:
+        trace = load.wait()
+    mean = float(trace.latency_ms.mean())
+    return {"requests/s": trace.rate, **percentiles(trace.latency_ms), "mean": mean, "failed": trace.failed}
+
+
+@contextmanager
+def _parts(control: Control, rows: list[dict[str, Row]]) -> Iterator[None]:
+    """Where the time went of the requests that the block sends, appended to `rows`."""
+    models = (*stage_models(SERVICE), ensemble_model(SERVICE))
+    before = {model: control.spent(model, RELEASE) for model in models}
+    yield
+    rows.append({model: _each(before[model], control.spent(model, RELEASE)) for model in models})
+
+
+def _each(before: Spent, after: Spent) -> Row:
+    """Milliseconds a request."""
+    count = after.requests - before.requests
+    names = ("whole", "queue", "input", "infer", "output")
+    return {name: (getattr(after, name) - getattr(before, name)) / count for name in names}
+
+
+def _figures(rounds: Rounds, best: Way) -> Figures:
+    bare = _median(rounds.bare)
+    torch = {
+        f"transformers in process, {way.name}, texts/s": bare[f"torch, {way.name}"] for way in TORCH_WAYS
+    }
+    return {
+        f"bare session, its best: {best.name}, texts/s": bare["best"],
+        "bare session, one text at a time, p50 ms": bare["single"],
+        "bare session called from every core at once, texts/s": bare["callers"],
+        **torch,
+        **{_clients(clients): rounds.served_by(clients) for clients in rounds.served},
+        **_breakdown(rounds),
+    }
+
+
+def _breakdown(rounds: Rounds) -> Figures:
+    """Mean milliseconds a request. Triton's figures of the engine end where it hands a request to threads of
+    its own: its line and the session's run are in what is left between the stages."""
+    table: dict[str, Row] = {}
+    for clients in (SINGLE, CROWD):
+        parts = rounds.breakdown(clients)
+        whole = parts[ensemble_model(SERVICE)]["whole"]
+        stages = {name: parts[name] for name in stage_models(SERVICE)}
+        for name, part in stages.items():
+            table[f"{_clients(clients)}: {name}, ms"] = part
+        between = whole - sum(part["whole"] for part in stages.values())
+        table[f"{_clients(clients)}: beside the stages, ms"] = {
+            "engine's line and run, hops": between,
+            "gRPC, network, client": rounds.served_by(clients)["mean"] - whole,
+        }
+    return table
+
+
+def _clients(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
+def _median(rows: Sequence[Mapping[str, float]]) -> Row:
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}

@@ -1,0 +1,70 @@
+"""The benches in their short form, on a tiny service: what they prove must hold wherever they run; how fast
+the machine is need not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perennial.config import ServiceSettings, Settings, TrainingSettings
+from perennial.samples.sentiment import ENCODER, RATINGS
+from perennial_perf.benches import main
+from tiny import LABELS, tiny_examples
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+TRAINING = TrainingSettings(epochs=8, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
+TEACH = ServiceSettings(build=TRAINING, rebuild=TRAINING, golden_rows=100, validation_rows=60)
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A state in which nothing is built yet, with a sample whose parts are tiny."""
+    folder = tmp_path_factory.mktemp("benches")
+    home = folder / "var/samples" / f"sentiment-{ENCODER.sha256[:8]}-{RATINGS.sha256[:8]}"
+    shutil.copytree(tiny_encoder, home / "encoder")
+    write(home / "movie.jsonl", [(example.text, example.label) for example in tiny_examples(600)])
+    tones = dict(zip(LABELS, ("zzz", "mmm", "xxx"), strict=True))
+    for domain in ("tweets", "amazon", "nytimes"):
+        labels = [LABELS[number % 3] for number in range(800)]
+        write(
+            home / f"{domain}.jsonl",
+            [(f"{domain} {number} it was {tones[label]}", label) for number, label in enumerate(labels)],
+        )
+    shutil.copytree(ROOT / "model_repository/feedback", folder / "repository/feedback")
+    return Settings(state=folder / "var", repository=folder / "repository", services={"sentiment": TEACH})
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> None:
+    lines = (json.dumps({"text": text, "label": label, "ratings": [label]}) for text, label in rows)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def goals_of(name: str, settings: Settings, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    main(name, settings, quick=True, as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((settings.state / f"reports/{name}.json").read_text())
+    assert not list((settings.state / "benches").iterdir()), "a bench leaves nothing but its report"
+    return {goal["name"]: goal for goal in report["goals"]}
+
+
+def test_releases_come_and_go_under_load_and_no_request_fails(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("swap", settings, capsys)
+    fast = ("promotion ms, max", "worst p99 in the second around a promotion / steady p99")
+    for name, goal in goals.items():
+        assert goal["met"] or name in fast, goal
+
+
+def test_the_ensemble_is_measured_beside_its_bare_session(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("serve", settings, capsys)
+    assert goals["failed requests"]["met"]
+    assert goals["requests/s, 32 clients / texts/s, bare"]["value"] > 0
