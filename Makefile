@@ -29,7 +29,7 @@ lint:
 	@$(BIN)/mypy
 
 claims:
-	@$(BIN)/pytest tests/rooms tests/unit tests/contract
+	@$(BIN)/pytest -n 2 tests/rooms tests/unit tests/contract
 
 test: env
 	@$(MAKE) -s quick

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,3 +16,6 @@ def die_with_parent(nice: int = 0) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if nice:
         os.nice(nice)
+        # A session of its own is an autogroup of its own, and between those only this counts (sched(7)).
+        with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as autogroup:  # noqa: PTH123
+            autogroup.write(str(nice))

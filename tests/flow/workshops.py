@@ -13,7 +13,7 @@ from perennial.types import Job, Lease, NewFeedback
 from tiny import LABELS, tiny_examples
 
 SERVICE = "tone"
-TRAINING = TrainingSettings(epochs=8, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
+TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
 TEACH = ServiceSettings(
     build=TRAINING,
     rebuild=TRAINING,

@@ -90,7 +90,7 @@ def test_every_variable_is_a_setting_that_perennial_knows(
         monkeypatch.setenv(variable, value)
     settings = load()
     assert settings.database == "sqlite:////srv/store/store.db"
-    assert settings.admin_key == Path("/run/secrets/admin")
+    assert settings.server.admin_key_file == "/run/secrets/admin"
     assert settings.id_key == Path("/run/secrets/prediction-id")
     if name == "worker":
         assert settings.runtime == "container"

@@ -128,6 +128,9 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
     with shop.control() as control:
         if control is None:
             return
+        if shop.publisher.serving(bundle.service):
+            # After a crash the ensemble in memory may be older than its file, and need what is gone.
+            control.load(ensemble_model(bundle.service))
         for model in stage_models(bundle.service):
             control.load(model)
             control.wait_ready(model, bundle.release)

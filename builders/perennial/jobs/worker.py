@@ -118,6 +118,8 @@ def start_child(order: dict[str, Any], log: Path, nice: int = 0) -> subprocess.P
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            # Threads of a polite process that spin while they wait for each other hardly ever meet.
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(nice),  # noqa: PLW1509 (it only calls the kernel)
         )

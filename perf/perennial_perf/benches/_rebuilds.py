@@ -29,15 +29,18 @@ PATIENCE_S = 1800.0
 Span = tuple[float, float]
 
 
-def ask_for_rebuild(shop: Workshop, service: str, rated: Sequence[Rated]) -> tuple[Job, list[int]]:
-    """A job that is to learn what one rater said of each text, and the numbers of these rows."""
+def give_feedback(shop: Workshop, service: str, rated: Sequence[Rated]) -> list[int]:
+    """What one rater said of each text; the numbers of the rows."""
     chance, last = random.Random(0), shop.store.newest_row(service)
     shop.store.add_feedback(
         [NewFeedback(service, one.text, chance.choice(one.ratings), source="bench") for one in rated]
     )
-    rows = [row.row for row in shop.store.feedback(service, last, len(rated))]
+    return [row.row for row in shop.store.feedback(service, last, len(rated))]
+
+
+def ask_for_rebuild(shop: Workshop, service: str) -> Job:
     newest = max(bundle.release for bundle in shop.bundles(service))
-    return shop.store.enqueue(service, "rebuild", "bench", {}, first_release=newest + 1), rows
+    return shop.store.enqueue(service, "rebuild", "bench", {}, first_release=newest + 1)
 
 
 def step_of(shop: Workshop, job: Job, since: float = 0.0) -> str:
@@ -141,8 +144,8 @@ def contradictions(shop: Workshop, job: Job, rows: Sequence[int]) -> list[str]:
         found.append(fault)
     if backlog.fresh + backlog.waiting + backlog.spent != (0 if kept else len(rows)):
         found.append(f"rows left to learn: {backlog}")
-    if job.release != base + 1:
-        found.append(f"release {base} was followed by {job.release}")
+    if kept and job.release != max(bundle.release for bundle in shop.bundles(service)):
+        found.append(f"release {job.release} is not the newest")
     if left := shop.publisher.quarantine():
         found.append(f"left broken in the repository: {left}")
     return found

@@ -22,6 +22,9 @@ from perennial_client import Answer
 Probabilities: TypeAlias = npt.NDArray[np.float64]
 """(labels,) or (texts, labels), the labels in the order of their names."""
 
+NOT_SERVED = ("checkpoint", "data")
+"""Folders of a bundle of which no server ever sees a file."""
+
 Break: TypeAlias = Callable[[bytes], bytes]
 BREAKS: tuple[Break, ...] = (
     lambda engine: engine[: len(engine) // 2],
@@ -38,13 +41,17 @@ def copy_release(
     previous: int,
     break_engine: Break | None = None,
 ) -> Bundle:
-    """The bundle's files, as links, under another number; its engine file broken if told so."""
-    shutil.copytree(bundle.folder, folder, copy_function=os.link, ignore=shutil.ignore_patterns(MANIFEST))
+    """The bundle's files under another number; its engine file broken if told so.
+
+    What is served is copied: Triton takes a link that comes or goes for a change of the file, since that
+    changes its ctime, and would initialise every other release that shares the file again.
+    """
+    shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST, *NOT_SERVED))
+    for name in NOT_SERVED:
+        shutil.copytree(bundle.folder / name, folder / name, copy_function=os.link)
     if break_engine:
         engine = folder / bundle.manifest["file"]
-        content = engine.read_bytes()
-        engine.unlink()
-        engine.write_bytes(break_engine(content))
+        engine.write_bytes(break_engine(engine.read_bytes()))
     lineage = {**bundle.manifest["lineage"], "previous": previous}
     return write_manifest(folder, {**bundle.manifest, "release": release, "lineage": lineage})
 

@@ -20,7 +20,9 @@ from perennial.jobs.release import switch
 from perennial.jobs.up import launch_of
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.protocols import Sample
+from perennial.repository.layout import stage_models
 from perennial.server.process import Server, start
+from perennial.server.stubs import stubs
 from perennial.types import Bundle
 from perennial_perf.benches._releases import copy_release
 
@@ -83,6 +85,14 @@ def serving(shop: Workshop) -> Iterator[Server]:
 
 def target(server: Server) -> str:
     return f"{server.run.host}:{server.run.grpc_port}"
+
+
+def processes_of(shop: Workshop, server: Server, release: int) -> set[int]:
+    """Those that answer for a release: the same ones as long as Triton does not initialise it again."""
+    found = stubs(server.run.server_pid)
+    repository = shop.settings.repository.resolve()
+    folders = [repository / model / str(release) for model in stage_models(SERVICE)]
+    return {process.pid for folder in folders for process in found[folder]}
 
 
 def texts_of(bundle: Bundle, most: int) -> list[str]:

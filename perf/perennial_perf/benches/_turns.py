@@ -18,12 +18,10 @@ from perennial.errors import Broken, Unavailable
 from perennial.jobs.release import LOCK, deploy, roll_back, switch
 from perennial.jobs.worker import NICE
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import stage_models
 from perennial.server.process import Server
-from perennial.server.stubs import stubs
 from perennial.types import Bundle
 from perennial_perf.benches._releases import BREAKS, copy_release
-from perennial_perf.benches._sandbox import SERVICE
+from perennial_perf.benches._sandbox import SERVICE, processes_of
 
 Kind: TypeAlias = Literal["promotion", "roll-back", "failing candidate"]
 T = TypeVar("T")
@@ -99,7 +97,7 @@ def go_through(shop: Workshop, server: Server, turns: Sequence[Turn], pause_s: f
 
 def _do(shop: Workshop, server: Server, turn: Turn) -> Event:
     """A person rolls back; a job publishes and promotes, at the low priority that it has."""
-    processes = _processes(shop, server, turn.before)
+    processes = processes_of(shop, server, turn.before)
     began = published = time.monotonic()
     swap_ms = 0.0
     if turn.kind == "roll-back":
@@ -109,7 +107,7 @@ def _do(shop: Workshop, server: Server, turn: Turn) -> Event:
     else:
         _politely(lambda: _fail_to_publish(shop, turn.release))
     ended = time.monotonic()
-    restarted = len(processes ^ _processes(shop, server, turn.before))
+    restarted = len(processes ^ processes_of(shop, server, turn.before))
     return Event(turn.kind, began, published, ended, swap_ms, restarted)
 
 
@@ -136,11 +134,3 @@ def _politely(work: Callable[[], T]) -> T:
 
     with ThreadPoolExecutor(1, initializer=be_nice) as pool:
         return pool.submit(work).result()
-
-
-def _processes(shop: Workshop, server: Server, release: int) -> set[int]:
-    """Those that answer for a release: the same as long as Triton does not initialise it again."""
-    found = stubs(server.run.server_pid)
-    repository = shop.settings.repository.resolve()
-    folders = [repository / model / str(release) for model in stage_models(SERVICE)]
-    return {process.pid for folder in folders for process in found[folder]}

@@ -13,21 +13,31 @@ from dataclasses import dataclass
 
 from perennial.config import Settings
 from perennial.errors import Unavailable
+from perennial.jobs.release import roll_back
 from perennial.jobs.workshop import Workshop
 from perennial.server.process import Server
-from perennial.types import Rated
 from perennial_perf import payloads
 from perennial_perf.benches._rebuilds import (
     STEPS,
     Span,
     ask_for_rebuild,
     contradictions,
+    give_feedback,
     kill_at_every_step,
     wait_until_settled,
     watched_steps,
     worker,
 )
-from perennial_perf.benches._sandbox import SERVICE, sample, sandbox, say, serving, target, texts_of
+from perennial_perf.benches._sandbox import (
+    SERVICE,
+    processes_of,
+    sample,
+    sandbox,
+    say,
+    serving,
+    target,
+    texts_of,
+)
 from perennial_perf.load import Plan, background
 from perennial_perf.report import Draft, Figures, Goal, Report
 from perennial_perf.stats import percentiles
@@ -46,7 +56,7 @@ STEADY, REBUILDING, KILLING = "steady", "while a rebuild runs", "while the worke
 
 @dataclass(frozen=True)
 class Size:
-    """`rows` of feedback for each rebuild; `steady_s` before and after the first one."""
+    """`rows` of feedback, which both rebuilds learn; `steady_s` before and after the first one."""
 
     rows: int
     steady_s: float
@@ -75,19 +85,23 @@ class Quiet:
 def run(settings: Settings, *, quick: bool = False) -> Report:
     draft = Draft("rebuild")
     size = QUICK if quick else FULL
-    first, second, *_ = sample(settings).stream().values()
+    rated = next(iter(sample(settings).stream().values()))[: size.rows]
     with sandbox(settings, "rebuild", **OPEN_GATES) as shop:
         asked = payloads.questions(SERVICE, texts_of(shop.bundle(SERVICE, 1), TEXTS))
         with serving(shop) as server:
             plan = Plan(
                 target(server), CLIENTS, SHARE * _capacity(server, asked, size.probe_s), seconds=7200.0
             )
-            quiet = _rebuild_under_load(shop, plan, asked, first[: size.rows], size.steady_s)
-            say("rebuilding again, with a worker that is killed at every step")
-            job, rows = ask_for_rebuild(shop, SERVICE, second[: size.rows])
+            rows = give_feedback(shop, SERVICE, rated)
+            quiet = _rebuild_under_load(shop, plan, asked, size.steady_s)
+            say("rolling back, and rebuilding with a worker that is killed at every step")
+            roll_back(shop, SERVICE)
+            processes = processes_of(shop, server, 1)
+            job = ask_for_rebuild(shop, SERVICE)
             with background(plan, asked) as load:
                 killed_at = kill_at_every_step(shop, job, quiet.spans)
                 killing = load.stop()
+            restarted = len(processes ^ processes_of(shop, server, 1))
         wrong = contradictions(shop, shop.store.job(job.id), rows)
     for line in wrong:
         say(f"wrong: {line}")
@@ -97,10 +111,12 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         "kills of the worker": len(killed_at),
         **_tables(quiet, killing),
     }
-    return draft.report(figures, _goals(quiet, killing, killed_at, wrong))
+    return draft.report(figures, _goals(quiet, killing, killed_at, restarted, wrong))
 
 
-def _goals(quiet: Quiet, killing: Trace, killed_at: Sequence[str], wrong: Sequence[str]) -> list[Goal]:
+def _goals(
+    quiet: Quiet, killing: Trace, killed_at: Sequence[str], restarted: int, wrong: Sequence[str]
+) -> list[Goal]:
     rebuilding = quiet.trace.between(quiet.began, quiet.ended)
     slowdown = _row(rebuilding)["p99"] / _row(quiet.steady())["p99"]
     return [
@@ -108,6 +124,7 @@ def _goals(quiet: Quiet, killing: Trace, killed_at: Sequence[str], wrong: Sequen
         Goal("failed requests while a rebuild runs", rebuilding.failed, 0, "=="),
         Goal("steps in which the worker was killed", len(set(killed_at) & set(STEPS)), len(STEPS), "=="),
         Goal("failed requests while the worker is killed", killing.failed, 0, "=="),
+        Goal("processes of the serving release restarted", restarted, 0, "=="),
         Goal("contradictions after the kills", len(wrong), 0, "=="),
     ]
 
@@ -118,13 +135,11 @@ def _capacity(server: Server, asked: Sequence[bytes], seconds: float) -> float:
         return load.wait().rate
 
 
-def _rebuild_under_load(
-    shop: Workshop, plan: Plan, asked: Sequence[bytes], rated: Sequence[Rated], steady_s: float
-) -> Quiet:
+def _rebuild_under_load(shop: Workshop, plan: Plan, asked: Sequence[bytes], steady_s: float) -> Quiet:
     with worker(shop), background(plan, asked) as load:
         time.sleep(WARM_S + steady_s)
         began = time.monotonic()
-        job, _ = ask_for_rebuild(shop, SERVICE, rated)
+        job = ask_for_rebuild(shop, SERVICE)
         with watched_steps(shop, job) as spans:
             done = wait_until_settled(shop, job)
         ended = time.monotonic()

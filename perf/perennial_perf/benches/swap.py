@@ -50,7 +50,7 @@ class Size:
 
 
 FULL = Size(20_000, 20, 5, 3, 1500)
-QUICK = Size(500, 3, 1, 1, 700)
+QUICK = Size(500, 2, 1, 1, 500)
 
 
 def run(settings: Settings, *, quick: bool = False) -> Report:
