@@ -182,7 +182,7 @@ def test_a_damaged_release_that_serves_is_told_by_its_absence(shop: Shop) -> Non
     shop.release(1, 2)
     engine = shop.version("engine", 2) / "model.onnx"
     damaged = engine.read_bytes()[:-1]
-    engine.unlink()  # not written through the hard link: the bundle is sound
+    engine.unlink()
     engine.write_bytes(damaged)
     shop.publisher.quarantine()
     assert (shop.publisher.serving("mood"), shop.publisher.versions("mood")) == (2, [1])

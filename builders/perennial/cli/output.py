@@ -25,7 +25,7 @@ def settings_of(context: typer.Context) -> Settings:
 
 
 def print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)  # `up` goes on after it
 
 
 def say(line: str) -> None:

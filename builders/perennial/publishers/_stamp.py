@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from perennial import plugins
 from perennial.protocols import Codec, Engine
-from perennial.repository.durable import link_file, sync_tree
+from perennial.repository.durable import sync_tree
 from perennial.repository.layout import ENSEMBLE, WARMUP, Release, Stage, verify_bundle, write_release
 from perennial.repository.pbtxt import EnginePlan, buckets, ensemble_config, stage_configs
 from perennial.types import Bundle, Runtime, text_tensor
@@ -25,21 +26,25 @@ compile beforehand would satisfy this machine's Python only, not the container's
 
 @dataclass(frozen=True)
 class VersionFolder:
-    """What a version folder of a stage holds: files linked from the bundle, texts, and release.json."""
+    """What a version folder of a stage holds: copies of the bundle's files, texts, and release.json.
+
+    Copies, not hard links: Triton takes a file for changed when a link to it comes or goes (ctime), and would
+    initialise a release that serves when its bundle, or a job's folder, is tidied up.
+    """
 
     bundle: Bundle
-    linked: tuple[str, ...]
+    copied: tuple[str, ...]
     texts: Mapping[str, str]
     release: Release
 
     def is_of_bundle(self, release: Release) -> bool:
         """Whether `release` was made from the same files, if perhaps by another version of Perennial."""
-        return all(release.files.get(name) == self.release.files[name] for name in self.linked)
+        return all(release.files.get(name) == self.release.files[name] for name in self.copied)
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        for name in self.linked:
-            link_file(self.bundle.folder / name, folder / name)
+        for name in self.copied:
+            shutil.copyfile(self.bundle.folder / name, folder / name)
         for name, text in self.texts.items():
             (folder / name).write_text(text)
         (folder / BLOCKER).touch()
@@ -82,11 +87,11 @@ def _plan(bundle: Bundle, codec: Codec, runtime: Runtime) -> EnginePlan:
 
 
 def _version(
-    bundle: Bundle, stage_class: str, linked: tuple[str, ...], texts: Mapping[str, str]
+    bundle: Bundle, stage_class: str, copied: tuple[str, ...], texts: Mapping[str, str]
 ) -> VersionFolder:
     manifest = bundle.manifest
     texts = {"model.py": f"from perennial.serve import {stage_class} as TritonPythonModel\n", **texts}
-    hashes = {name: manifest["files"][name] for name in linked}
+    hashes = {name: manifest["files"][name] for name in copied}
     hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
     told = {key: manifest[key] for key in _TOLD}
-    return VersionFolder(bundle, linked, texts, Release(**told, files=hashes))
+    return VersionFolder(bundle, copied, texts, Release(**told, files=hashes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -48,11 +47,3 @@ def move(source: Path, target: Path) -> None:
     source.rename(target)
     sync(target.parent)
     sync(source.parent)
-
-
-def link_file(source: Path, target: Path) -> None:
-    """The same file under a second name, with its mtime; a copy where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
