@@ -116,6 +116,7 @@ def test_an_unproven_row_has_the_trust_of_its_service(intake: Intake, store: Wat
         (prediction_id("sentiment", 7, b"another", KEY), "not issued for this text"),
         (prediction_id("sentiment", 7, b"a film", b"stolen"), "not issued for this text"),
     ],
+    ids=["of another service", "of another text", "under another key"],
 )
 def test_an_id_that_proves_something_else_is_refused(intake: Intake, claimed: str, rule: str) -> None:
     (outcome,) = intake.take([request({"PREDICTION_ID": claimed})])
