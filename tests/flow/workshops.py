@@ -40,7 +40,9 @@ def run(shop: Workshop, job: Job) -> Job:
     lease = lease_of(shop)
     running = shop.store.next_job(lease)
     assert running and running.id == job.id
-    return rebuild(shop, running, lease)
+    done = rebuild(shop, running, lease)
+    shop.store.release(lease)
+    return done
 
 
 def news(count: int, labels: tuple[str, ...] = LABELS) -> list[NewFeedback]:
