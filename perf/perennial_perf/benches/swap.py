@@ -28,10 +28,10 @@ from perennial_perf.trace import Trace
 __all__ = ["run"]
 
 CLIENTS = 8
-APART, SAME = 0.3, 0.15
+APART, SAME = 0.6, 0.3
 """Distances between answers: the texts that are asked have the releases at least `APART`, and an answer
 further than `SAME` from that of the release that signed it is mixed. Neighbours in a batch move the scores of
-an engine that quantises as it goes, by a few hundredths."""
+an engine that quantises as it goes: 0.12 at the 99th percentile, 0.23 at most in 24,000 answers."""
 LEAST_TEXTS, MOST_TEXTS = 10, 800
 HALF_WINDOW_S = 0.5
 WARM_S = 2.0
