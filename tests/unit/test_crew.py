@@ -88,6 +88,27 @@ def test_a_full_line_refuses_a_whole_request() -> None:
         assert [len(promise.result(5)["total"]) for promise in promises] == [1, 2, 1]
 
 
+def test_it_is_idle_only_while_nothing_waits_or_runs() -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def run(tensors: Tensors) -> Tensors:
+        running.set()
+        go_on.wait(5)
+        return total(tensors)
+
+    with crew(run, workers=1) as made:
+        assert made.idle
+        promises = [ask(made, [1]), ask(made, [2])]
+        assert not made.idle
+        running.wait(5)
+        go_on.set()
+        for promise in promises:
+            promise.result(5)
+        ends_at = time.monotonic() + 5
+        while not made.idle:
+            assert time.monotonic() < ends_at
+
+
 def test_workers_run_at_the_same_time() -> None:
     meeting = threading.Barrier(2, timeout=5)
 

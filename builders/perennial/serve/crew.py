@@ -48,10 +48,17 @@ class Crew:
         self._capacity = capacity
         self._line: list[_Waiting] = []
         self._changed = threading.Condition()
+        self._running = 0
         self._closed = False
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits or runs: so it stays until the next `submit`."""
+        with self._changed:
+            return not self._line and not self._running
 
     def submit(self, tensors: Tensors, reply: Reply) -> None:
         """Call `reply` once, from another thread, with the request's outputs or its error.
@@ -85,6 +92,8 @@ class Crew:
             ]
             for job, row, result in done:
                 self._settle(job, row, result)
+            with self._changed:
+                self._running -= 1
 
     def _take(self) -> list[list[_Waiting]]:
         """The rows of the runs that come next; none once the line is closed and empty."""
@@ -94,6 +103,7 @@ class Crew:
                 return []
             runs = pick([row.length for _, row in self._line], len(self._threads))
             taken = [[self._line[index] for index in run] for run in runs]
+            self._running += 1
             gone = {index for run in runs for index in run}
             self._line = [waiting for index, waiting in enumerate(self._line) if index not in gone]
             return taken

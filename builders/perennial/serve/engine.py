@@ -1,12 +1,14 @@
 """The middle stage: runs the release's engine file, where Triton has no backend of its own for it.
 
 One process with a thread for each of the release's `instances`, which share a session and a line of waiting
-rows: an idle thread always takes the next row, and the weights are in memory once.
+rows: an idle thread always takes the next row, and the weights are in memory once. A row that comes while
+nothing waits or runs has all cores to itself, and is run at once: on two cores that is 7 ms instead of 11, of
+which the line and its thread's wake-up would take one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from perennial import plugins
@@ -15,38 +17,47 @@ from perennial.serve import stage
 from perennial.serve.batching import Layout
 from perennial.serve.crew import Crew
 from perennial.serve.polite import politely
+from perennial.types import Tensors
 
 
 class Engine:
     def initialize(self, args: Mapping[str, str]) -> None:
         opened = politely(lambda: stage.open_release(args))
-        self._session = _open_session(opened)
-        politely(lambda: _warm_up(opened, self._session))
-        self._crew = Crew(Layout(opened.codec.signature), self._session.run, opened.release.instances)
+        release = opened.release
+        threads = {release.threads, release.threads * release.instances}
+        self._sessions = {count: _open_session(opened, count) for count in threads}
+        shared, self._alone = self._sessions[min(threads)], self._sessions[max(threads)]
+        politely(lambda: _warm_up(opened, self._sessions.values()))
+        self._crew = Crew(Layout(opened.codec.signature), shared.run, release.instances)
 
-    def execute(self, requests: Sequence[Any]) -> None:
+    def execute(self, requests: Sequence[Any]) -> list[Any] | None:
+        if len(requests) == 1 and self._crew.idle and stage.rows(requests[0]) == 1:
+            return stage.respond(requests, self._run_alone)
         stage.respond_later(requests, self._crew.submit)
+        return None
 
     def finalize(self) -> None:
         self._crew.close()
-        self._session.close()
+        for session in self._sessions.values():
+            session.close()
+
+    def _run_alone(self, asked: Sequence[Tensors]) -> list[Tensors]:
+        return [self._alone.run(tensors) for tensors in asked]
 
 
-def _open_session(opened: stage.Opened) -> Session:
-    release = opened.release
-
+def _open_session(opened: stage.Opened, threads: int) -> Session:
     def start() -> Session:
-        session: Session = plugins.get("engines", release.engine)().open(
-            opened.folder / release.file, release.threads
-        )
+        engine = plugins.get("engines", opened.release.engine)()
+        session: Session = engine.open(opened.folder / opened.release.file, threads)
         return session
 
     # A runtime's own threads would inherit the low priority for good.
-    return politely(start) if release.threads == 1 else start()
+    return politely(start) if threads == 1 else start()
 
 
-def _warm_up(opened: stage.Opened, session: Session) -> None:
+def _warm_up(opened: stage.Opened, sessions: Iterable[Session]) -> None:
     """Runs the release's own texts: the first run at each length allocates its memory."""
     names = [spec.name for spec in opened.codec.signature.engine_in]
     for encoded in opened.codec.encode(opened.warmup()):
-        session.run({name: encoded[name] for name in names})
+        for session in sessions:
+            session.run({name: encoded[name] for name in names})

@@ -67,6 +67,11 @@ def respond_later(requests: Sequence[Any], submit: Submit) -> None:
             reply(error)
 
 
+def rows(request: Any) -> int:
+    """The batch size of a request."""
+    return len(request.inputs()[0].as_numpy())
+
+
 def _reply(request: Any) -> Callable[[Tensors | Exception], None]:
     sender = request.get_response_sender()
 
