@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from perennial.protocols import Codec, Session
 from perennial.types import Tensors, text_tensor
 
 
 class Pipeline:
-    """Answers texts one at a time, each at its own length: no answer depends on a neighbour's padding."""
+    """Answers texts each at its own length: no answer depends on a neighbour's padding.
 
-    def __init__(self, codec: Codec, session: Session) -> None:
+    Up to `together` texts of one length run as a batch. An engine that quantises as it runs would answer them
+    otherwise than alone; in float32 that is twice as quick.
+    """
+
+    def __init__(self, codec: Codec, session: Session, together: int = 1) -> None:
         self.codec = codec
         self.session = session
+        self._together = together
 
     def outputs(self, texts: Sequence[str]) -> list[Tensors]:
         """The engine's outputs and what the tokenizer carried past it, for each text (batch of 1)."""
-        engine_in = {spec.name for spec in self.codec.signature.engine_in}
-        done = []
-        for encoded in self.codec.encode([_request(text) for text in texts]):
-            asked = {name: array for name, array in encoded.items() if name in engine_in}
-            carried = {name: array for name, array in encoded.items() if name not in engine_in}
-            done.append({**self.session.run(asked), **carried})
+        encoded = self.codec.encode([_request(text) for text in texts])
+        names = [spec.name for spec in self.codec.signature.engine_in]
+        done: list[Tensors] = [{} for _ in texts]
+        for alike in self._alike(encoded, names):
+            asked = {name: np.concatenate([encoded[place][name] for place in alike]) for name in names}
+            outputs = self.session.run(asked)
+            for row, place in enumerate(alike):
+                carried = {name: array for name, array in encoded[place].items() if name not in names}
+                done[place] = {**{name: array[row : row + 1] for name, array in outputs.items()}, **carried}
         return done
 
     def decode(self, texts: Sequence[str], outputs: Sequence[Tensors]) -> list[Tensors]:
@@ -31,6 +42,16 @@ class Pipeline:
 
     def answers(self, texts: Sequence[str]) -> list[Tensors]:
         return self.decode(texts, self.outputs(texts))
+
+    def _alike(self, encoded: Sequence[Tensors], names: Sequence[str]) -> Iterator[list[int]]:
+        """The places of texts whose tensors have the same shapes, `together` at most."""
+        places = defaultdict(list)
+        for place, tensors in enumerate(encoded):
+            places[tuple(tensors[name].shape for name in names)].append(place)
+        for alike in places.values():
+            yield from (
+                alike[start : start + self._together] for start in range(0, len(alike), self._together)
+            )
 
 
 def _request(text: str) -> Tensors:
