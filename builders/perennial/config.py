@@ -94,9 +94,16 @@ class TrainingSettings(_Section):
 
 
 FIRST = TrainingSettings(
-    learner="finetune", epochs=6, max_steps=200, learning_rate=2e-4, balance=1.0, threads=0
+    learner="finetune",
+    epochs=6,
+    max_steps=130,
+    learning_rate=4e-4,
+    trainable_layers=3,
+    balance=1.0,
+    threads=0,
 )
-"""A first build has nothing to forget; 200 steps of 32 rows take about 70 s on two idle cores."""
+"""A first build has nothing to forget, and a user waits for it: 130 steps of 32 film reviews through three
+layers take 68 s on two cores with AVX2, 200 through all six 155 s, for a macro-F1 of .566 and .576."""
 
 
 class ServiceSettings(_Section):

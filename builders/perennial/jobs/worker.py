@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ class Worker:
             "job": job.id,
             "lease": asdict(lease),
         }
-        child = start_child(order, self._log(job), nice=NICE)
+        # Threads of a polite process that spin while they wait for each other hardly ever meet.
+        waiting = {"OMP_WAIT_POLICY": "PASSIVE"} if self._shop.server_url else {}
+        child = start_child(order, self._log(job), NICE, waiting)
         try:
             while child.poll() is None and not self._stop.is_set():
                 self._shop.store.renew(lease, self._ttl_s)
@@ -110,7 +113,9 @@ class Worker:
         return self._shop.state.folder("logs") / f"{job.service}-{job.release}.log"
 
 
-def start_child(order: dict[str, Any], log: Path, nice: int = 0) -> subprocess.Popen[bytes]:
+def start_child(
+    order: dict[str, Any], log: Path, nice: int = 0, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """`python -m perennial.jobs` on this order, in a session of its own, gone when this process is."""
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -118,8 +123,7 @@ def start_child(order: dict[str, Any], log: Path, nice: int = 0) -> subprocess.P
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            # Threads of a polite process that spin while they wait for each other hardly ever meet.
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, **(environment or {})},
             start_new_session=True,
             preexec_fn=lambda: die_with_parent(nice),  # noqa: PLW1509 (it only calls the kernel)
         )
