@@ -40,7 +40,12 @@ def finite_outputs(predictor: Predictor, texts: Sequence[str]) -> list[Tensors]:
 
 def judged(predictor: Predictor, examples: Sequence[Example]) -> Judged:
     texts = distinct(examples)
-    answers = dict(zip(texts, predictor.decode(texts, finite_outputs(predictor, texts)), strict=True))
+    answers = predictor.decode(texts, finite_outputs(predictor, texts))
+    return scored(predictor, dict(zip(texts, answers, strict=True)), examples)
+
+
+def scored(predictor: Predictor, answers: Mapping[str, Tensors], examples: Sequence[Example]) -> Judged:
+    """From the answer to each text."""
     scores = predictor.codec.score([answers[example.text] for example in examples], examples)
     return Judged(mean_by_text(scores.correct, examples), scores.metrics)
 

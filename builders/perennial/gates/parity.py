@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from perennial.gates._answers import NotFinite, distinct, finite_outputs, judged
+from perennial.gates._answers import NotFinite, distinct, finite_outputs, scored
 from perennial.gates._findings import Finding, below, not_worse, paired_figures, too_few, verdict
 from perennial.gates._paired import Paired
 from perennial.protocols import Predictor
@@ -56,12 +56,13 @@ class ParityGate:
     def _compare(
         self, candidate: Predictor, baseline: Predictor, texts: Sequence[str], golden: Sequence[Example]
     ) -> Verdict:
-        signature = candidate.codec.signature
-        ours, theirs = finite_outputs(candidate, texts), finite_outputs(baseline, texts)
-        outputs = _apart(signature.engine_out, ours, theirs)
-        ours, theirs = candidate.decode(texts, ours), baseline.decode(texts, theirs)
-        agree = _agree(signature.answer, ours, theirs)
-        scores = _apart(signature.answer, ours, theirs)
+        signature, count = candidate.codec.signature, len(texts)
+        asked = list(dict.fromkeys([*texts, *distinct(golden)]))
+        ours, theirs = finite_outputs(candidate, asked), finite_outputs(baseline, asked)
+        outputs = _apart(signature.engine_out, ours[:count], theirs[:count])
+        ours, theirs = candidate.decode(asked, ours), baseline.decode(asked, theirs)
+        agree = _agree(signature.answer, ours[:count], theirs[:count])
+        scores = _apart(signature.answer, ours[:count], theirs[:count])
         figures = {
             "agreement": float(agree.mean()),
             "scores.mean": float(scores.mean()),
@@ -70,11 +71,12 @@ class ParityGate:
             "outputs.max": float(outputs.max()),
         }
         if agree.all() and outputs.max() <= self._tolerance:
-            same = f"the same answers to all {len(texts)} texts, outputs within {outputs.max():.2g}"
+            same = f"the same answers to all {count} texts, outputs within {outputs.max():.2g}"
             return Verdict("parity", "pass", same, figures)
         if len(distinct(golden)) < self._least_texts:
             return too_few("parity", "golden", len(distinct(golden)), self._least_texts)
-        paired = Paired.of(judged(candidate, golden).correct, judged(baseline, golden).correct)
+        mine, its = (dict(zip(asked, answers, strict=True)) for answers in (ours, theirs))
+        paired = Paired.of(scored(candidate, mine, golden).correct, scored(baseline, its, golden).correct)
         findings = [
             self._disagreement_finding(agree),
             self._scores_finding(scores),
