@@ -115,7 +115,8 @@ def _judge(
     held_out: dict[str, list[Example]],
     **options: float,
 ) -> dict[str, Any]:
-    run.report(gate, 0, 0, f"{sum(map(len, held_out.values()))} texts")
+    texts = {example.text for examples in held_out.values() for example in examples}
+    run.report(gate, 0, 0, f"{len(texts)} texts")
     member: Gate = plugins.get("gates", gate)(**options)
     return asdict(member.judge(candidate, baseline, held_out))
 

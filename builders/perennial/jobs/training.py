@@ -100,13 +100,14 @@ def train(
             model.train()
             batches = list(learner.batches(material.fresh, material.old))
             total = min(options.epochs * len(batches), options.max_steps)
+            epochs = math.ceil(total / len(batches))
             for batch in batches[: total - step]:
                 rate = _set_rate(optimizer, options, (step + 0.5) / total)
                 loss = _learn(task, learner, model, batch, optimizer, options.max_gradient)
                 step += 1
                 board.add_scalar("train/loss", loss, step)
                 board.add_scalar("train/learning_rate", rate, step)
-                progress(step, total, f"epoch {epoch} of {options.epochs}, loss {loss:.3f}")
+                progress(step, total, f"epoch {epoch} of {epochs}, loss {loss:.3f}")
                 if time.monotonic() - began > options.max_seconds:
                     stopped = "out of time"
                     break
