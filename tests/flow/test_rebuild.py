@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from flow import killing
 from flow.workshops import SERVICE, news, run
+from perennial.cli import main
 from perennial.jobs.data import file_digest
 from perennial.jobs.release import roll_back, switch
 from perennial.jobs.workshop import Workshop, pipeline_of
@@ -70,6 +73,18 @@ def test_rollback_serves_the_previous_release_and_frees_its_rows(taught: Worksho
     assert taught.store.backlog(SERVICE, 3).waiting == 400
     switch(taught, SERVICE, 2)
     assert taught.publisher.serving(SERVICE) == 2
+
+
+def test_a_rollback_where_no_server_runs_says_when_it_counts(
+    taught: Workshop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("--state", str(taught.settings.state), "--repository", str(taught.settings.repository))
+    monkeypatch.setattr(sys, "argv", ["perennial", *where, "rollback", SERVICE])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert said == f"{SERVICE}: release 1 serves; no server runs, the next start serves it\n"
 
 
 def test_numbers_grow_on_after_a_rollback(taught: Workshop) -> None:

@@ -196,7 +196,7 @@ def _say(switched: dict[str, Any], service: str, as_json: bool) -> None:
         return
     took = (
         f" in {switched['swap_ms']} ms"
-        if "swap_ms" in switched
+        if switched["swap_ms"] is not None
         else "; no server runs, the next start serves it"
     )
     say(f"{service}: release {switched['release']} serves{took}")
