@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,23 @@ def test_killed_it_leaves_nothing_running(home: Installation) -> None:
         process.wait()
         assert within(15, lambda: not living(children))
         assert within(5, lambda: regions() == before)
+
+
+def worker_of(pid: int) -> psutil.Process | None:
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.Error):  # it may be a zombie by now
+            if "perennial.jobs" in child.cmdline():
+                return child
+    return None
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_server_answers_on(home: Installation) -> None:
+    with home.up() as (process, urls), Client(urls["grpc"]) as client:
+        first = worker_of(process.pid)
+        assert first
+        first.kill()
+        assert within(10, lambda: worker_of(process.pid) not in (None, first))
+        assert client.predict(SERVICE, "the movie was great").release == 1
 
 
 def test_down_stops_it_and_a_second_up_is_refused(home: Installation) -> None:

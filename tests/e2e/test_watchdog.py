@@ -131,6 +131,13 @@ def test_the_processes_of_a_revived_stage_are_let_go(served: Served, watchdog: W
     assert len(processes(served, "toy_upper")) == 2 and answers(served.control)
 
 
+def test_a_server_whose_processes_are_out_of_sight_is_watched_by_questions(served: Served) -> None:
+    kill(processes(served, "toy_count"))
+    assert not answers(served.control)
+    Watchdog(served.control, lambda: [QUESTION], served.repository, None).round()
+    assert answers(served.control)
+
+
 def test_a_plain_load_revives_nothing(served: Served, watchdog: Watchdog) -> None:
     """Why the watchdog touches the version's folder."""
     served.control.load("toy_count")  # settles what the first import left newer on disk

@@ -6,10 +6,12 @@ import logging
 import os
 import signal
 import time
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from perennial import plugins
 from perennial.cli.follow import progress_of
@@ -17,7 +19,7 @@ from perennial.cli.learn import enqueue_build, run_here_or_follow
 from perennial.cli.output import Json, console, print_json, say, settings_of, table, teller
 from perennial.errors import Unavailable
 from perennial.jobs import data
-from perennial.jobs.up import Up, mend, running_pid
+from perennial.jobs.up import Up, mend, running_pid, watched
 from perennial.jobs.worker import LEASE, Worker
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.protocols import Sample
@@ -107,16 +109,32 @@ def _show_until_stopped(running: Up, shop: Workshop) -> None:
         running.keep_up(lambda: None)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        running.keep_up(lambda: live.update(_drawn(described(shop)), refresh=True))
+        running.keep_up(lambda: live.update(_look(shop), refresh=True))
+
+
+def _look(shop: Workshop) -> Any:
+    """How everything is; where the store is away, that."""
+    try:
+        return _drawn(described(shop))
+    except Unavailable as error:
+        return Text(str(error), style="yellow")
 
 
 def described(shop: Workshop) -> dict[str, Any]:
     """How everything is, as `status --json` prints it."""
     return {
-        "server": shop.server_url or None,
+        "server": _answering(shop),
         "worker": shop.store.lease(LEASE) is not None,
         "services": {name: _service(shop, name) for name in shop.released()},
     }
+
+
+def _answering(shop: Workshop) -> str | None:
+    """Where the server in use answers, if it does. One that runs here has its guard's word for it."""
+    if not shop.settings.server.url:
+        return shop.server_url or None
+    with shop.control() as control:
+        return shop.server_url if control and control.alive() else None
 
 
 def _service(shop: Workshop, name: str) -> dict[str, Any]:
@@ -187,7 +205,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 def worker(context: typer.Context, as_json: Json = False) -> None:
     """Run the worker alone, beside a server that runs elsewhere, until Ctrl-C."""
     shop = open_workshop(settings_of(context))
-    if shop.settings.server.url:
+    elsewhere = bool(shop.settings.server.url)
+    if elsewhere:
         mend(shop)  # a server that is not ours to start finds what served, whole
     working = Worker(shop)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -196,4 +215,5 @@ def worker(context: typer.Context, as_json: Json = False) -> None:
         print_json({"worker": os.getpid(), "state": str(shop.settings.state)})
     else:
         say(f"worker {os.getpid()} on {shop.settings.state}; Ctrl-C stops it")
-    working.work()
+    with watched(shop) if elsewhere else nullcontext():
+        working.work()

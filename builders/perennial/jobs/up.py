@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from perennial.errors import Unavailable
+from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
 from perennial.jobs.worker import start_child
 from perennial.jobs.workshop import Workshop
@@ -22,23 +22,46 @@ from perennial.server.ports import Ports
 from perennial.server.process import Launch, Server, start
 from perennial.server.runinfo import start_time
 from perennial.server.watchdog import Watchdog
-from perennial.types import text_tensor
+from perennial.types import Bundle, text_tensor
 
 FEEDBACK = "feedback"
 PID_FILE = "up.json"
 LOOK_EVERY_S = 0.5
 WORKER_STOP_S = 10.0
 RESTARTS = 5
+LONGEST_PAUSE_S, SETTLED_S = 32.0, 60.0
 
 log = logging.getLogger(__name__)
 
 
+class Revivals:
+    """When a process that has died may start again: after pauses that double while it soon dies again."""
+
+    def __init__(self) -> None:
+        self.in_a_row = 0
+        self._last = -SETTLED_S
+
+    def due(self) -> bool:
+        """Whether it may start now; a yes counts."""
+        lived = time.monotonic() - self._last
+        if lived > SETTLED_S:
+            self.in_a_row = 0
+        if lived < min(2.0**self.in_a_row, LONGEST_PAUSE_S):
+            return False
+        self.in_a_row += 1
+        self._last = time.monotonic()
+        return True
+
+
 class Up:
-    """A running Perennial. Enter it to start, leave it to stop everything that it started."""
+    """A running Perennial. Enter it to start, leave it to stop everything that it started.
+
+    A server that dies over and over ends it. A worker never does: without one the server still answers.
+    """
 
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
-        self._restarts = 0
+        self._workers, self._servers = Revivals(), Revivals()
         self.stopping = threading.Event()
 
     def __enter__(self) -> Up:
@@ -71,29 +94,25 @@ class Up:
                 show()
 
     def _revive(self) -> None:
-        if self._worker.poll() is not None:
+        if self._worker.poll() is not None and self._workers.due():
             log.warning("the worker ended with code %s; starting it again", self._worker.returncode)
-            self._count_restart("the worker", self._shop.state.folder("logs") / "worker.log")
             self._worker = start_worker(self._shop)
-        if not self._server.alive:
+        if not self._server.alive and self._servers.due():
             log.warning("tritonserver is gone; starting it again")
-            self._count_restart("tritonserver", self._shop.state.folder("logs") / "tritonserver.log")
+            if self._servers.in_a_row > RESTARTS:
+                file = self._shop.state.folder("logs") / "tritonserver.log"
+                raise Unavailable(f"tritonserver died {RESTARTS} times in a row; {file} ends with the reason")
             self._watch.stop()
             self._server.stop()
             mend(self._shop)
             self._server = start(launch_of(self._shop))
             self._watch = Watch(self._shop, self._server.run.server_pid)
 
-    def _count_restart(self, what: str, log_file: Path) -> None:
-        self._restarts += 1
-        if self._restarts > RESTARTS:
-            raise Unavailable(f"{what} ended {RESTARTS} times; the reason is at the end of {log_file}")
-
 
 class Watch:
-    """The watchdog on the running server, in a thread of its own."""
+    """The watchdog on the server in use, in a thread of its own; `server_pid` where it runs here."""
 
-    def __init__(self, shop: Workshop, server_pid: int) -> None:
+    def __init__(self, shop: Workshop, server_pid: int | None) -> None:
         self._shop = shop
         self._server_pid = server_pid
         self._stopping = threading.Event()
@@ -110,6 +129,16 @@ class Watch:
             repository = self._shop.settings.repository
             watchdog = Watchdog(control, lambda: questions(self._shop), repository, self._server_pid)
             watchdog.run(self._stopping)
+
+
+@contextmanager
+def watched(shop: Workshop) -> Iterator[None]:
+    """The watchdog on a server that runs elsewhere, beside the block."""
+    watch = Watch(shop, None)
+    try:
+        yield
+    finally:
+        watch.stop()
 
 
 def questions(shop: Workshop) -> list[Question]:
@@ -162,14 +191,30 @@ def models_of(service: str) -> tuple[str, ...]:
 
 
 def mend(shop: Workshop) -> None:
-    """Before a server starts: set broken leftovers aside, and publish again what was serving."""
-    for path in shop.publisher.quarantine():
-        log.warning("set aside a broken leftover: %s", path)
-    for service in shop.released():
-        serving = shop.bundle(service, shop.publisher.serving(service) or 0)
-        if serving.release not in shop.publisher.versions(service):
-            release.deploy(shop, serving)
-        shop.store.put_service(release.record_of(shop, serving))
+    """Before a server starts: set broken leftovers aside, and publish what serves as the settings now say."""
+    with shop.state.lock(release.LOCK):
+        for path in shop.publisher.quarantine():
+            log.warning("set aside a broken leftover: %s", path)
+        for bundle in filter(None, map(shop.serving, shop.released())):
+            _publish_again(shop, bundle)
+            _tell_store(shop, bundle)
+
+
+def _publish_again(shop: Workshop, bundle: Bundle) -> None:
+    if bundle.release not in shop.publisher.versions(bundle.service):
+        release.deploy(shop, bundle)
+        return
+    try:
+        shop.publisher.publish(bundle, shop.settings.runtime)
+    except Broken as error:  # what is in the repository is whole, and serves
+        log.warning("%s", error)
+
+
+def _tell_store(shop: Workshop, bundle: Bundle) -> None:
+    try:
+        shop.store.put_service(release.record_of(shop, bundle))
+    except Unavailable as error:  # answers do not need it
+        log.warning("%s; feedback of %s is checked by what the store knew", error, bundle.service)
 
 
 def start_worker(shop: Workshop) -> subprocess.Popen[bytes]:

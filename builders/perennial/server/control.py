@@ -102,6 +102,14 @@ class Control:
     ) -> None:
         self.close()
 
+    def alive(self) -> bool:
+        """Whether the server answers, whatever its models do."""
+        try:
+            with _our_errors():
+                return bool(self._triton.is_server_live(client_timeout=ASK_S))
+        except Unavailable:
+            return False
+
     def ready(self) -> bool:
         """Whether the server answers and every model that was loaded is ready."""
         try:

@@ -51,14 +51,17 @@ class _Tries:
 
 
 class Watchdog:
-    """`questions` says what to ask now; `repository` is the folder that the server `server_pid` loads."""
+    """`questions` says what to ask now; `repository` is the folder that the server `server_pid` loads.
+
+    Where it runs elsewhere (None), its processes are not seen, and questions alone find what is dead.
+    """
 
     def __init__(
         self,
         control: Control,
         questions: Callable[[], Sequence[Question]],
         repository: Path,
-        server_pid: int,
+        server_pid: int | None,
     ) -> None:
         self._control = control
         self._questions = questions
@@ -87,7 +90,7 @@ class Watchdog:
             self._treat(model, version, reason)
 
     def _faults(self) -> dict[Stage, str]:
-        found = dict.fromkeys(self._incomplete(), "a process of it has died")
+        found = dict.fromkeys(self._incomplete() if self._server_pid else (), "a process of it has died")
         for question in self._questions():
             try:
                 fault = examine(self._control, question)
@@ -109,7 +112,7 @@ class Watchdog:
 
     def _incomplete_now(self) -> set[Stage]:
         serving = [(known.model, known.version) for known in self._control.index() if known.state == "READY"]
-        running = stubs(self._server_pid)
+        running = self._running()
         return {stage for stage in serving if self._lacks(stage[0], running.get(self._folder(stage), []))}
 
     def _lacks(self, model: str, running: Sequence[psutil.Process]) -> bool:
@@ -140,7 +143,7 @@ class Watchdog:
         replaces Triton never lets go once a process of it has died: the others are ended here.
         """
         folder = self._folder(stage)
-        last = stubs(self._server_pid).get(folder, [])
+        last = self._running().get(folder, [])
         os.utime(folder)
         self._control.load(stage[0])
         self._replaced |= dict.fromkeys(last, time.monotonic() + LINGER_S)
@@ -150,6 +153,9 @@ class Watchdog:
             del self._replaced[process]
             if process.is_running():
                 process.kill()
+
+    def _running(self) -> dict[Path, list[psutil.Process]]:
+        return stubs(self._server_pid) if self._server_pid else {}
 
     def _folder(self, stage: Stage) -> Path:
         return self._repository / stage[0] / str(stage[1])
