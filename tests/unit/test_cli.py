@@ -80,6 +80,14 @@ def test_an_error_is_json_where_json_is_asked_for(
     assert json.loads(capsys.readouterr().out)["error"] == "NotFound"
 
 
+def test_an_error_is_printed_to_the_letter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To rich, `[embedded]` is markup, and `[/x]` broken markup."""
+    assert run(monkeypatch, "build", "ok", "--from", ".", "--data", "[embedded] [/x]") == 1
+    assert "'[embedded] [/x]'" in capsys.readouterr().err
+
+
 def test_status_says_that_nothing_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

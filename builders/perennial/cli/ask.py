@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from perennial.cli.output import Json, print_json, say, settings_of
 from perennial.config import Settings
 from perennial.errors import Unavailable
 from perennial.server.runinfo import find_running
-from perennial_client import Client
+from perennial_client import Client, Feedback
 
 Url = Annotated[
     str | None,
@@ -57,7 +57,8 @@ def feedback(
 ) -> None:
     """Send one correction; it is durable once the receipt is printed."""
     with Client(url or _running(settings_of(context))) as client:
-        receipt = client.feedback(prediction_id or service, label, text=text, source=source, key=key)
+        row = Feedback.on(service, label, text=text, source=source, key=key)
+        (receipt,) = client.feedback_many([replace(row, prediction_id=prediction_id or "")])
     if as_json:
         print_json({"receipt": receipt})
     else:

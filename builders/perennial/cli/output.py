@@ -51,5 +51,6 @@ def fail(error: Exception, code: int) -> NoReturn:
     if "--json" in sys.argv:
         print_json({"error": type(error).__name__, "message": str(error)})
     else:
-        errors.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        errors.print("[bold red]error:[/]", end=" ")
+        errors.print(str(error), highlight=False, soft_wrap=True, markup=False)  # [extras] are no markup
     sys.exit(code)
