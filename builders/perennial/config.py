@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -108,6 +108,11 @@ FIRST = TrainingSettings(
 layers take 59 s on two cores with AVX2, 200 through all six 155 s, for a macro-F1 of .567 and .576."""
 
 
+def _like_first(value: Any) -> Any:
+    """What a user leaves out of a build's settings is as in FIRST."""
+    return {**FIRST.model_dump(), **value} if isinstance(value, dict) else value
+
+
 class ServiceSettings(_Section):
     """One service: what it accepts, when it rebuilds, how it learns, and what a candidate must show."""
 
@@ -122,7 +127,7 @@ class ServiceSettings(_Section):
     max_rows: Positive = 2000
     max_attempts: Positive = 3
 
-    build: TrainingSettings = FIRST
+    build: Annotated[TrainingSettings, BeforeValidator(_like_first)] = FIRST
     rebuild: TrainingSettings = TrainingSettings()
     seed: int = 0
     memory_rows: Positive = 2000
@@ -166,7 +171,11 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        return self.store_url or self.folder.store_url
+        """The store's URL. SQLite's path is made absolute: the feedback model works in another folder."""
+        url = self.store_url or self.folder.store_url
+        driver, _, path = url.partition(":///")
+        named = driver.startswith("sqlite") and path not in ("", ":memory:")
+        return f"{driver}:///{Path(path).resolve()}" if named else url
 
     @property
     def admin_key(self) -> str:

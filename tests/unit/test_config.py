@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial.config import load
+from perennial.config import FIRST, load
 from perennial.errors import ConfigError
 
 
@@ -43,6 +43,27 @@ def test_a_service_keeps_the_defaults_that_it_does_not_set(monkeypatch: pytest.M
     assert (service.rebuild.learner, service.trigger_count) == ("finetune", 7)
     assert service.build.learner == "finetune"
     assert service.memory_rows == load().service("other").memory_rows
+
+
+def test_a_build_keeps_its_own_defaults_where_it_sets_one() -> None:
+    write("[services.sentiment.build]\nmax_seconds = 1800\n")
+    build = load().service("sentiment").build
+    assert build == FIRST.model_copy(update={"max_seconds": 1800.0})
+    assert load(state=Path("x")).model_validate(load().model_dump(mode="json")) == load()
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ("sqlite:///store.db", "sqlite:///{here}/store.db"),
+        ("sqlite:////srv/store.db", "sqlite:////srv/store.db"),
+        ("sqlite://", "sqlite://"),
+        ("postgresql://user@host/name", "postgresql://user@host/name"),
+    ],
+)
+def test_server_and_worker_mean_the_same_store_wherever_they_work(told: str, used: str) -> None:
+    write(f'store_url = "{told}"\n')
+    assert load().database == used.format(here=Path.cwd())
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,13 @@ def configure(
     repository: Annotated[
         Path | None, typer.Option(help="Folder that Triton serves.", show_default="model_repository")
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="What loads releases: embedded or container.", show_default="embedded"),
+    ] = None,
 ) -> None:
     """Settings come from perennial.toml, then PERENNIAL_… variables, then these options."""
-    context.obj = load(config, state=state, repository=repository)
+    context.obj = load(config, state=state, repository=repository, runtime=runtime)
 
 
 def main() -> None:
