@@ -86,8 +86,8 @@ def build_engines(run: Run) -> Result:
 def judge_parity(run: Run) -> Result:
     """The first precision, cheapest to serve first, whose answers are the checkpoint's.
 
-    On all texts that judge: on 500, chance alone kept int8, which changes 4 answers in 100, out of one release
-    in four, and in float32 that release was then too slow to serve.
+    On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
+    good release, and in float32 it was then too slow to serve.
     """
     texts = [*run.read("golden"), *run.read("validation")]
     files: dict[str, str] = run.job.steps["engine"]["files"]
