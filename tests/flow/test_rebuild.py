@@ -36,6 +36,7 @@ def test_a_rebuild_learns_what_users_said(taught: Workshop) -> None:
 
 def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     manifest = taught.bundle(SERVICE, 2).manifest
+    assert manifest["job"] == taught.store.jobs(SERVICE, limit=1)[0].id
     assert manifest["lineage"]["previous"] == 1
     assert manifest["lineage"]["feedback_rows"] == list(range(1, 401))
     weights = (taught.bundle(SERVICE, 1).folder / "checkpoint").glob("*.safetensors")

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
+import shutil
 
 from bundles import fake_bundle
-from perennial.config import Settings
-from perennial.jobs.workshop import Workshop, open_workshop
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
-    opened = open_workshop(Settings(state=tmp_path / "var", repository=tmp_path / "repository"))
-    yield opened
-    opened.store.close()
+from perennial.jobs.workshop import Workshop
 
 
 def test_what_a_kill_left_of_a_bundle_is_no_release(shop: Workshop) -> None:
@@ -25,3 +14,12 @@ def test_what_a_kill_left_of_a_bundle_is_no_release(shop: Workshop) -> None:
     (shop.state.bundle("mood", 1) / "manifest.json").unlink()
     assert [bundle.release for bundle in shop.bundles("mood")] == [2]
     assert shop.bundles("nothing") == []
+
+
+def test_an_unused_number_is_above_all_that_is_on_disk(shop: Workshop) -> None:
+    assert shop.unused_release("mood") == 1
+    shop.state.bundle("mood", 7).mkdir(parents=True)
+    assert shop.unused_release("mood") == 8
+    shop.publisher.publish(fake_bundle(shop.state.bundle("mood", 9), 9), "embedded")
+    shutil.rmtree(shop.state.bundle("mood", 9))
+    assert shop.unused_release("mood") == 10

@@ -66,8 +66,7 @@ def checkpoint_folder(start: str) -> Path:
 
 def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path) -> Job:
     payload = {"task": task, "from": str(start.resolve()), "data": str(data.resolve())}
-    used = [*(bundle.release for bundle in shop.bundles(service)), *shop.publisher.versions(service), 0]
-    return shop.store.enqueue(service, "build", f"asked: {start}", payload, first_release=max(used) + 1)
+    return shop.store.enqueue(service, "build", f"asked: {start}", payload, shop.unused_release(service))
 
 
 def rebuild(
@@ -81,7 +80,7 @@ def rebuild(
     """Learn the feedback that no release has learned. Exit code 1 if the candidate is refused."""
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
-    job = shop.store.enqueue(service, "rebuild", "asked", {})
+    job = shop.store.enqueue(service, "rebuild", "asked", {}, shop.unused_release(service))
     if now:
         finish(shop, job, as_json)
     elif as_json:

@@ -26,7 +26,7 @@ class Schedule:
         since, self._checked_at = self._checked_at, now
         for service in self._shop.store.services():
             if reason := self._reason(service, since, now):
-                self._shop.store.enqueue(service, "rebuild", reason, {})
+                self._shop.store.enqueue(service, "rebuild", reason, {}, self._shop.unused_release(service))
 
     def _reason(self, service: str, since: float, now: float) -> str:
         settings = self._shop.service(service)

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from perennial.jobs import data
+from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Result, Run
 from perennial.split import fingerprint, split
 from perennial.types import Bundle, Example, FeedbackRow
@@ -19,6 +20,7 @@ HELD_OUT, VALIDATION = 0.25, 0.1
 
 
 def take(run: Run) -> Result:
+    refuse_bundle_of_another_job(run)  # now, for training would be in vain
     if run.job.kind == "build":
         return _from_file(run)
     serving = run.shop.serving(run.job.service)

@@ -63,6 +63,11 @@ class Workshop:
         whole = [number for number in releases_in(folder) if (folder / str(number) / MANIFEST).is_file()]
         return [self.bundle(service, number) for number in whole]
 
+    def unused_release(self, service: str) -> int:
+        """The first number above every bundle, whole or not, and every published release."""
+        bundles = releases_in(self.state.root / "releases" / service)
+        return max([*bundles, *self.publisher.versions(service), 0]) + 1
+
     def serving(self, service: str) -> Bundle | None:
         """The serving release's bundle; None also where a person deleted the state but not the repository."""
         release = self.publisher.serving(service)

@@ -1,0 +1,38 @@
+"""What a job learns from and is judged on, and what it refuses before it trains."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flow.workshops import SERVICE, lease_of, news
+from perennial.errors import Broken
+from perennial.jobs import snapshot
+from perennial.jobs.release import record_of
+from perennial.jobs.run import Run
+from perennial.jobs.workshop import Workshop, known_service
+from perennial.stores import open_store
+from perennial.types import Job
+
+
+def begin(shop: Workshop, job: Job | None = None) -> Run:
+    """The job, or a rebuild of the service, under way."""
+    lease = lease_of(shop)
+    job = job or shop.store.enqueue(SERVICE, "rebuild", "test", {}, shop.unused_release(SERVICE))
+    assert shop.store.next_job(lease)
+    return Run(shop, shop.store.job(job.id), lease)
+
+
+def test_a_number_that_a_release_of_another_store_has_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    with closing(open_store(f"sqlite:///{tmp_path / 'new.db'}")) as store:
+        new = replace(shop, store=store)
+        store.put_service(record_of(new, known_service(new, SERVICE)))
+        store.add_feedback(news(300))
+        run = begin(new, store.enqueue(SERVICE, "rebuild", "the trigger, which sees no bundles", {}))
+        assert run.job.release == 1
+        with pytest.raises(Broken, match=r"another job .* `perennial rebuild tone` takes a number above"):
+            snapshot.take(run)
+        assert store.backlog(SERVICE, 3).fresh == 300
