@@ -50,6 +50,18 @@ def test_what_is_learned_is_not_learned_again(taught: Workshop) -> None:
     assert "no feedback" in done.detail
 
 
+def test_the_end_of_a_job_clears_away_what_a_kill_left_of_others(shop: Workshop) -> None:
+    (built,) = shop.store.jobs(SERVICE)
+    folder = shop.state.folder("jobs", built.id)
+    for left in ("train/checkpoint", "engine.part"):
+        (folder / left).mkdir(parents=True)
+    job = enqueue(shop)
+    waiting = shop.state.folder("jobs", shop.store.enqueue(SERVICE, "build", "test", {}).id, "train")
+    run(shop, job)
+    assert sorted(path.name for path in folder.iterdir()) == ["progress.json", "snapshot"]
+    assert waiting.exists(), "an open job goes on with what it has"
+
+
 def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) -> None:
     rotated = ("neutral", "positive", "negative")
     shop.store.add_feedback([*news(200), *news(200, labels=rotated)])
