@@ -6,6 +6,8 @@ The feedback model sees the same triggers as rows arrive; both only enqueue, and
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import datetime
 
 from croniter import croniter
 
@@ -15,12 +17,13 @@ CHECK_PERIOD_S = 2.0
 
 
 class Schedule:
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(self, shop: Workshop, now: Callable[[], float] = time.time) -> None:
         self._shop = shop
-        self._checked_at = time.time()
+        self._now = now
+        self._checked_at = now()
 
     def enqueue_due(self) -> None:
-        now = time.time()
+        now = self._now()
         if now - self._checked_at < CHECK_PERIOD_S:
             return
         since, self._checked_at = self._checked_at, now
@@ -35,6 +38,12 @@ class Schedule:
             return f"{backlog.fresh} fresh rows"  # of which some came while the last job was open
         if backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s:
             return f"feedback has waited for {settings.trigger_age_s:g} s"
-        if settings.schedule and croniter(settings.schedule, since).get_next(float) <= now:
+        if settings.schedule and _strikes(settings.schedule, since, now):
             return f"schedule {settings.schedule}" if backlog.fresh + backlog.waiting else ""
         return ""
+
+
+def _strikes(schedule: str, since: float, now: float) -> bool:
+    """Whether a moment of the schedule, by the clock on the wall here, lies in (since, now] (epoch s)."""
+    local = datetime.fromtimestamp(since).astimezone()  # given seconds, croniter would take them for UTC's
+    return bool(croniter(schedule, local).get_next(float) <= now)

@@ -1,0 +1,79 @@
+"""When the worker asks for a rebuild, and how long it leaves a service alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from perennial.config import ServiceSettings
+from perennial.jobs.due import CHECK_PERIOD_S, Schedule
+from perennial.jobs.workshop import Workshop
+from perennial.types import Job, NewFeedback, ServiceRecord
+
+NEVER = 1_000_000
+QUIET = ServiceSettings(trigger_count=NEVER, trigger_age_s=NEVER * 1e6)
+NINE_HOURS_EAST = timezone(timedelta(hours=9))
+
+Due = Callable[..., "Watched"]
+
+
+class Watched:
+    """A schedule at a time that is told: by default the true one, `ahead` seconds later."""
+
+    def __init__(self, shop: Workshop, at: float | None = None) -> None:
+        self.shop, self._at, self._ahead = shop, at, 0.0
+        self._schedule = Schedule(shop, self._now)
+
+    def _now(self) -> float:
+        return (time.time() if self._at is None else self._at) + self._ahead
+
+    def later(self, seconds: float = CHECK_PERIOD_S) -> list[Job]:
+        """The service's jobs, newest first, once it was checked so much later."""
+        self._ahead += seconds
+        self._schedule.enqueue_due()
+        return self.shop.store.jobs("tone")
+
+
+@pytest.fixture
+def due(shop: Workshop) -> Due:
+    """A service with so many rows of feedback, and what sets off its rebuilds."""
+    shop.store.put_service(ServiceRecord("tone", "classify", ("negative", "positive")))
+
+    def watch(rows: int, at: float | None = None, **told: object) -> Watched:
+        services = {"tone": QUIET.model_copy(update=told)}
+        shop.store.add_feedback([NewFeedback("tone", f"text {row}", "positive") for row in range(rows)])
+        return Watched(replace(shop, settings=shop.settings.model_copy(update={"services": services})), at)
+
+    return watch
+
+
+@pytest.fixture
+def nine_hours_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "EAST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_a_schedule_goes_by_the_clock_on_the_wall(due: Due, nine_hours_east: None) -> None:
+    before = datetime(2031, 5, 1, 2, 59, 59, tzinfo=NINE_HOURS_EAST).timestamp()
+    watched = due(300, at=before, schedule="0 3 * * *")
+    (job,) = watched.later()
+    assert job.reason == "schedule 0 3 * * *"
+
+
+def test_a_schedule_does_not_go_by_the_clock_of_another_zone(due: Due, nine_hours_east: None) -> None:
+    before = datetime(2031, 5, 1, 2, 59, 59, tzinfo=timezone.utc).timestamp()
+    assert due(300, at=before, schedule="0 3 * * *").later() == []
+
+
+def test_a_rebuild_is_numbered_above_all_that_is_on_disk(due: Due) -> None:
+    watched = due(300, trigger_count=300)
+    watched.shop.state.bundle("tone", 7).mkdir(parents=True)
+    (job,) = watched.later()
+    assert (job.reason, job.release) == ("300 fresh rows", 8)
