@@ -10,9 +10,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from perennial.config import ServiceSettings
-from perennial.jobs.due import CHECK_PERIOD_S, Schedule
+from perennial.jobs.due import CHECK_PERIOD_S, FIRST_PAUSE_S, Schedule
 from perennial.jobs.workshop import Workshop
-from perennial.types import Job, NewFeedback, ServiceRecord
+from perennial.types import Job, JobState, NewFeedback, ServiceRecord
 
 NEVER = 1_000_000
 QUIET = ServiceSettings(trigger_count=NEVER, trigger_age_s=NEVER * 1e6)
@@ -77,3 +77,45 @@ def test_a_rebuild_is_numbered_above_all_that_is_on_disk(due: Due) -> None:
     watched.shop.state.bundle("tone", 7).mkdir(parents=True)
     (job,) = watched.later()
     assert (job.reason, job.release) == ("300 fresh rows", 8)
+
+
+def settle(watched: Watched, state: JobState) -> None:
+    lease = watched.shop.store.acquire("worker", "me", 60.0)
+    assert lease
+    job = watched.shop.store.next_job(lease)
+    assert job
+    watched.shop.store.settle(job, lease, state)
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_job_that_came_to_no_verdict_is_tried_again_after_growing_pauses(due: Due, state: JobState) -> None:
+    watched = due(300, trigger_count=300)
+    assert len(watched.later()) == 1
+    settle(watched, state)
+    assert len(watched.later()) == 1, "its rows are as fresh as before"
+    assert len(watched.later(FIRST_PAUSE_S)) == 2
+    settle(watched, state)
+    assert len(watched.later()) == 2, "the first pause is long over, and the second one twice as long"
+    assert len(watched.later(FIRST_PAUSE_S)) == 3
+
+
+def test_after_a_verdict_enough_rows_are_due_at_once(due: Due) -> None:
+    watched = due(300, trigger_count=300)
+    verdicts: tuple[JobState, ...] = ("refused", "kept", "rolled back")
+    for count, state in enumerate(verdicts, start=1):
+        assert len(watched.later()) == count
+        settle(watched, state)
+
+
+def test_a_build_that_failed_holds_no_rebuild_up(due: Due) -> None:
+    watched = due(300, trigger_count=300)
+    watched.shop.store.enqueue("tone", "build", "test", {})
+    settle(watched, "failed")
+    assert len(watched.later()) == 2
+
+
+def test_a_schedule_does_not_wait(due: Due) -> None:
+    watched = due(300, trigger_count=300, schedule="* * * * *")
+    watched.later()
+    settle(watched, "failed")
+    assert watched.later(60.0)[0].reason == "schedule * * * * *"

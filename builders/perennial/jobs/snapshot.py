@@ -12,7 +12,7 @@ from random import Random
 
 from perennial.jobs import data
 from perennial.jobs.bundle import refuse_bundle_of_another_job
-from perennial.jobs.run import Result, Run
+from perennial.jobs.run import Refused, Result, Run
 from perennial.split import fingerprint, split
 from perennial.types import Bundle, Example, FeedbackRow
 
@@ -25,7 +25,7 @@ def take(run: Run) -> Result:
         return _from_file(run)
     serving = run.shop.serving(run.job.service)
     if serving is None:
-        return {"outcome": "fail", "reason": f"{run.job.service} has no serving release to start from"}
+        raise Refused("failed", f"{run.job.service} has no serving release to start from")
     return _from_feedback(run, serving)
 
 
