@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flow import killing
-from flow.workshops import SERVICE, news, run
+from flow.workshops import SERVICE, TEACH, news, run
 from perennial.cli import main
 from perennial.jobs.data import file_digest
 from perennial.jobs.release import roll_back, switch
 from perennial.jobs.workshop import Workshop, pipeline_of
-from perennial.types import Example, Job
+from perennial.split import ENOUGH_ROWS, LEAST_TEXTS
+from perennial.types import Example, Job, NewFeedback
 
 
 def enqueue(shop: Workshop) -> Job:
@@ -62,9 +64,13 @@ def test_the_end_of_a_job_clears_away_what_a_kill_left_of_others(shop: Workshop)
     assert waiting.exists(), "an open job goes on with what it has"
 
 
+def noise() -> list[NewFeedback]:
+    """400 rows that contradict each other."""
+    return [*news(200), *news(200, labels=("neutral", "positive", "negative"))]
+
+
 def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) -> None:
-    rotated = ("neutral", "positive", "negative")
-    shop.store.add_feedback([*news(200), *news(200, labels=rotated)])
+    shop.store.add_feedback(noise())
     done = run(shop, enqueue(shop))
     assert done.state == "refused", done
     assert done.detail.startswith("quality")
@@ -74,10 +80,28 @@ def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) 
 
 
 def test_rows_are_tried_three_times_at_most(shop: Workshop) -> None:
-    shop.store.add_feedback(news(20))
+    shop.store.add_feedback(noise())
     assert [run(shop, enqueue(shop)).state for _ in range(3)] == ["refused"] * 3
     backlog = shop.store.backlog(SERVICE, 3)
-    assert (backlog.waiting, backlog.spent) == (0, 20)
+    assert (backlog.waiting, backlog.spent) == (0, 400)
+
+
+def test_too_few_rows_to_judge_by_wait_for_more_and_no_attempt_is_counted(shop: Workshop) -> None:
+    shop.store.add_feedback(news(20))
+    done = run(shop, enqueue(shop))
+    assert (done.state, done.steps) == ("cancelled", {}), "it did not train"
+    assert f"each takes {LEAST_TEXTS}; feedback on {ENOUGH_ROWS} different texts is enough" in done.detail
+    assert shop.store.backlog(SERVICE, 3).fresh == 20
+
+
+def test_too_few_rows_that_fill_a_claim_let_others_pass(shop: Workshop) -> None:
+    """As they would never do if one text was sent `max_rows` times."""
+    few = TEACH.model_copy(update={"max_rows": 20})
+    shop = replace(shop, settings=shop.settings.model_copy(update={"services": {SERVICE: few}}))
+    shop.store.add_feedback(news(21))
+    assert run(shop, enqueue(shop)).state == "refused"
+    backlog = shop.store.backlog(SERVICE, 3)
+    assert (backlog.fresh, backlog.waiting) == (1, 20)
 
 
 def test_rollback_serves_the_previous_release_and_frees_its_rows(taught: Workshop) -> None:

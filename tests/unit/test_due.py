@@ -12,6 +12,7 @@ import pytest
 from perennial.config import ServiceSettings
 from perennial.jobs.due import CHECK_PERIOD_S, FIRST_PAUSE_S, Schedule
 from perennial.jobs.workshop import Workshop
+from perennial.split import ENOUGH_ROWS
 from perennial.types import Job, JobState, NewFeedback, ServiceRecord
 
 NEVER = 1_000_000
@@ -77,6 +78,19 @@ def test_a_rebuild_is_numbered_above_all_that_is_on_disk(due: Due) -> None:
     watched.shop.state.bundle("tone", 7).mkdir(parents=True)
     (job,) = watched.later()
     assert (job.reason, job.release) == ("300 fresh rows", 8)
+
+
+def test_feedback_that_waited_is_due_once_it_is_enough_to_judge_by(due: Due) -> None:
+    watched = due(ENOUGH_ROWS - 1, trigger_age_s=100.0)
+    assert watched.later(200.0) == []
+    watched.shop.store.add_feedback([NewFeedback("tone", "one more", "positive")])
+    (job,) = watched.later()
+    assert job.reason == "feedback has waited for 100 s"
+
+
+def test_a_schedule_passes_over_feedback_that_is_too_little_to_judge_by(due: Due) -> None:
+    watched = due(ENOUGH_ROWS - 1, schedule="* * * * *")
+    assert watched.later(60.0) == []
 
 
 def settle(watched: Watched, state: JobState) -> None:

@@ -13,6 +13,7 @@ from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
 from perennial.pipeline import Pipeline
 from perennial.protocols import Gate, Predictor, Session
+from perennial.split import LEAST_TEXTS
 from perennial.types import Example
 
 LATENCY_TEXTS = 100
@@ -120,7 +121,7 @@ def _judge(
 ) -> dict[str, Any]:
     texts = {example.text for examples in held_out.values() for example in examples}
     run.report(gate, 0, 0, f"{len(texts)} texts")
-    member: Gate = plugins.get("gates", gate)(**options)
+    member: Gate = plugins.get("gates", gate)(least_texts=LEAST_TEXTS, **options)
     return asdict(member.judge(candidate, baseline, held_out))
 
 

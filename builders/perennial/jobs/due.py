@@ -14,6 +14,7 @@ from croniter import croniter
 
 from perennial.config import ServiceSettings
 from perennial.jobs.workshop import Workshop
+from perennial.split import ENOUGH_ROWS
 from perennial.types import Backlog
 
 CHECK_PERIOD_S = 2.0
@@ -44,7 +45,7 @@ class Schedule:
         settings = self._shop.service(service)
         backlog = self._shop.store.backlog(service, settings.max_attempts)
         if settings.schedule and _strikes(settings.schedule, since, now):
-            return f"schedule {settings.schedule}" if backlog.fresh + backlog.waiting else ""
+            return f"schedule {settings.schedule}" if _enough(backlog) else ""
         reason = _overdue(settings, backlog, now)
         return reason if reason and not self._pauses(service, now) else ""
 
@@ -61,9 +62,16 @@ def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:
     """Which rows have been waiting long enough; empty where none have."""
     if backlog.fresh >= settings.trigger_count:
         return f"{backlog.fresh} fresh rows"  # of which some came while the last job was open
-    if backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s:
+    waited = backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s
+    if waited and _enough(backlog):
         return f"feedback has waited for {settings.trigger_age_s:g} s"
     return ""
+
+
+def _enough(backlog: Backlog) -> bool:
+    """Whether what a rebuild would claim is surely enough to judge it by. A trigger by count is not asked: it
+    is its owner's word."""
+    return backlog.fresh + backlog.waiting >= ENOUGH_ROWS
 
 
 def _strikes(schedule: str, since: float, now: float) -> bool:

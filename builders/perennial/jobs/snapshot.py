@@ -13,10 +13,10 @@ from random import Random
 from perennial.jobs import data
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
-from perennial.split import fingerprint, split
+from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, split
 from perennial.types import Bundle, Example, FeedbackRow
 
-HELD_OUT, VALIDATION = 0.25, 0.1
+VALIDATION = 0.1
 
 
 def take(run: Run) -> Result:
@@ -60,6 +60,7 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     validation = data.read(base.folder / "data/validation.jsonl")
     fresh = _latest_by_text(rows, judging=(*golden, *validation))
     parts = split(fresh, validation=VALIDATION, held_out=HELD_OUT)
+    _refuse_too_few(parts, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
         data.write(folder / "old.jsonl", data.read(base.folder / "data/memory.jsonl"))
@@ -80,6 +81,18 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
 def _drawn(rows: list[Example], count: int, seed: int) -> list[Example]:
     """In random order: a file is often sorted, and its beginning is not like its end."""
     return Random(seed).sample(rows, min(count, len(rows)))
+
+
+def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
+    """Before training, and without counting it as an attempt. It counts where the claim is full: its rows
+    would stand in the way of all behind them for ever."""
+    judging, learned = len(parts.held_out), len(parts.train)
+    if min(judging, learned) < LEAST_TEXTS:
+        raise Refused(
+            "cancelled" if more_may_come else "refused",
+            f"{judging} texts to judge by and {learned} to learn from, where each takes {LEAST_TEXTS}; "
+            f"feedback on {ENOUGH_ROWS} different texts is enough",
+        )
 
 
 def _latest_by_text(rows: list[FeedbackRow], judging: Sequence[Example]) -> list[Example]:

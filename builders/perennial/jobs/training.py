@@ -99,6 +99,10 @@ def train(
             epoch += 1
             model.train()
             batches = list(learner.batches(material.fresh, material.old))
+            if not batches:
+                raise TrainingFailed(
+                    f"the learner gave no batch of {len(material.fresh)} fresh rows; give it some to learn"
+                )
             total = min(options.epochs * len(batches), options.max_steps)
             epochs = math.ceil(total / len(batches))
             for batch in batches[: total - step]:
