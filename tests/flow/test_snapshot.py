@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from flow.workshops import SERVICE, lease_of, news
+from flow.workshops import SERVICE, lease_of, news, workshop
 from perennial.errors import Broken
-from perennial.jobs import snapshot
+from perennial.jobs import data, snapshot
+from perennial.jobs.data import MIN_ROWS
 from perennial.jobs.release import record_of
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import Workshop, known_service
 from perennial.stores import open_store
 from perennial.types import Job
+from tiny import tiny_examples
 
 
 def begin(shop: Workshop, job: Job | None = None) -> Run:
@@ -36,3 +38,16 @@ def test_a_number_that_a_release_of_another_store_has_is_refused(shop: Workshop,
         with pytest.raises(Broken, match=r"another job .* `perennial rebuild tone` takes a number above"):
             snapshot.take(run)
         assert store.backlog(SERVICE, 3).fresh == 300
+
+
+@pytest.mark.parametrize("count", [MIN_ROWS, 150, 300, 2000])
+def test_a_short_file_holds_out_as_many_texts_as_a_gate_needs(count: int, tmp_path: Path) -> None:
+    shop = workshop(tmp_path)
+    data.write(tmp_path / "data.jsonl", tiny_examples(count))
+    with closing(shop.store):
+        payload = {"task": "classify", "from": "unused", "data": str(tmp_path / "data.jsonl")}
+        run = begin(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+        assert snapshot.take(run)["rows"] == count
+    sizes = {name: len(run.read(name)) for name in ("golden", "validation", "train")}
+    assert sizes["golden"] == 30 if count < 300 else sizes["golden"] >= 30
+    assert sizes["validation"] and sizes["train"] > count / 2

@@ -13,10 +13,11 @@ from random import Random
 from perennial.jobs import data
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
-from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, split
+from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
 from perennial.types import Bundle, Example, FeedbackRow
 
-VALIDATION = 0.1
+GOLDEN, VALIDATION = 0.1, 0.1
+"""Shares of a user's file; of a short one as many texts are golden as a gate needs."""
 
 
 def take(run: Run) -> Result:
@@ -33,7 +34,7 @@ def _from_file(run: Run) -> Result:
     """A first build: the user's file, split into what is learned, validated and held as golden."""
     payload, settings = run.job.payload, run.settings
     examples = data.read_users_file(Path(payload["data"]))
-    parts = split(examples, validation=VALIDATION, held_out=VALIDATION)
+    parts = split(examples, validation=VALIDATION, held_out=max(GOLDEN, _share_of(LEAST_TEXTS, examples)))
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
         data.write(
@@ -81,6 +82,11 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
 def _drawn(rows: list[Example], count: int, seed: int) -> list[Example]:
     """In random order: a file is often sorted, and its beginning is not like its end."""
     return Random(seed).sample(rows, min(count, len(rows)))
+
+
+def _share_of(count: int, examples: Sequence[Example]) -> float:
+    """The share that holds out so many of the texts, which are different ones."""
+    return sorted(place(example.text) for example in examples)[count]
 
 
 def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
