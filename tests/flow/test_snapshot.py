@@ -16,8 +16,8 @@ from perennial.jobs.release import record_of
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import Workshop, known_service
 from perennial.stores import open_store
-from perennial.types import Job
-from tiny import tiny_examples
+from perennial.types import Job, NewFeedback
+from tiny import LABELS, tiny_examples
 
 
 def begin(shop: Workshop, job: Job | None = None) -> Run:
@@ -38,6 +38,22 @@ def test_a_number_that_a_release_of_another_store_has_is_refused(shop: Workshop,
         with pytest.raises(Broken, match=r"another job .* `perennial rebuild tone` takes a number above"):
             snapshot.take(run)
         assert store.backlog(SERVICE, 3).fresh == 300
+
+
+def test_a_correction_of_a_text_that_judges_judges_and_is_not_learned(shop: Workshop) -> None:
+    folder = shop.bundle(SERVICE, 1).folder / "data"
+    texts = {name: data.read(folder / f"{name}.jsonl")[0].text for name in ("golden", "validation")}
+    said = [NewFeedback(SERVICE, text.upper(), label) for text in texts.values() for label in LABELS[:2]]
+    shop.store.add_feedback([*news(300), *said])
+    run = begin(shop)
+    taken = snapshot.take(run)
+    assert (taken["rows"], len(taken["feedback_rows"])) == (302, 304)
+    for name, text in texts.items():
+        before, now = data.read(folder / f"{name}.jsonl"), run.read(name)
+        assert (now[0].text, now[0].label) == (text.upper(), LABELS[1]), "what was said last"
+        assert now[1 : len(before)] == before[1:]
+    others = [example.text for name in ("train", "fresh") for example in run.read(name)]
+    assert not {text.upper() for text in texts.values()}.intersection(others)
 
 
 @pytest.mark.parametrize("count", [MIN_ROWS, 150, 300, 2000])

@@ -1,12 +1,13 @@
 """The first step: fix what this job learns from, and what it will be judged on.
 
 A text stands in one set only. Of fresh feedback a share is held out for the quality gate; in the release it
-joins the golden set, so that what was learned stays guarded. The rest is learned, and then remembered.
+joins the golden set, so that what was learned stays guarded. The rest is learned, and then remembered. What
+is said of a text that judges already corrects its label there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -57,9 +58,10 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     rows = run.shop.store.claim(run.job, run.lease, settings.max_rows, settings.max_attempts)
     if not rows:
         return {"outcome": "fail", "reason": "there is no feedback that was not learned yet"}
-    golden = data.read(base.folder / "data/golden.jsonl")
-    validation = data.read(base.folder / "data/validation.jsonl")
-    fresh = _latest_by_text(rows, judging=(*golden, *validation))
+    said = {fingerprint(row.text): _example(row) for row in rows}  # of a text what was said last
+    golden, validation = (_corrected(base, name, said) for name in ("golden", "validation"))
+    judging = {fingerprint(example.text) for example in (*golden, *validation)}
+    fresh = [example for text, example in said.items() if text not in judging]
     parts = split(fresh, validation=VALIDATION, held_out=HELD_OUT)
     _refuse_too_few(parts, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
@@ -73,9 +75,9 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "previous": base.release,
         "task": base.manifest["task"],
         "labels": base.manifest["labels"],
-        "rows": len(fresh),
+        "rows": len(said),
         "feedback_rows": [row.row for row in rows],
-        "data_sha256": data.digest(fresh),
+        "data_sha256": data.digest([*said.values()]),
     }
 
 
@@ -101,12 +103,11 @@ def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
         )
 
 
-def _latest_by_text(rows: list[FeedbackRow], judging: Sequence[Example]) -> list[Example]:
-    """One example a text, its latest correction; a text that judges is never learned."""
-    reserved = {fingerprint(example.text) for example in judging}
-    latest = {
-        key: Example(row.text, row.label, row.trust, row.source, row.row)
-        for row in rows
-        if (key := fingerprint(row.text)) not in reserved
-    }
-    return list(latest.values())
+def _example(row: FeedbackRow) -> Example:
+    return Example(row.text, row.label, row.trust, row.source, row.row)
+
+
+def _corrected(base: Bundle, name: str, said: Mapping[bytes, Example]) -> list[Example]:
+    """A set that judges, by the latest labels: a correction of its texts is not learned, but judges."""
+    examples = data.read(base.folder / f"data/{name}.jsonl")
+    return [said.get(fingerprint(example.text), example) for example in examples]
