@@ -36,6 +36,25 @@ def test_a_rebuild_learns_what_users_said(taught: Workshop) -> None:
     assert accuracy(taught, 2) > accuracy(taught, 1) + 0.2
 
 
+def test_a_build_of_a_service_that_serves_is_judged_against_it(shop: Workshop, tiny_encoder: Path) -> None:
+    """From the same checkpoint and data comes what serves already, which is no better."""
+    payload = {**shop.store.jobs(SERVICE)[0].payload, "data": str(shop.settings.state.parent / "data.jsonl")}
+    done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+    assert (done.state, shop.publisher.serving(SERVICE)) == ("refused", 1)
+    assert "not surely better" in done.detail
+    assert "golden.serving.accuracy" in done.steps["quality"]["figures"]
+    assert done.steps["train"]["start"] == str(tiny_encoder), "it learns from the user's checkpoint alone"
+
+
+def test_a_build_with_other_labels_than_those_that_serve_is_refused_before_it_trains(shop: Workshop) -> None:
+    file = shop.settings.state.parent / "data.jsonl"
+    file.write_text(file.read_text().replace('"neutral"', '"so-so"'))
+    payload = {**shop.store.jobs(SERVICE)[0].payload, "data": str(file)}
+    done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+    assert (done.state, list(done.steps)) == ("refused", ["snapshot"])
+    assert "has the labels ['negative', 'positive', 'so-so'], and the serving release" in done.detail
+
+
 def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     manifest = taught.bundle(SERVICE, 2).manifest
     assert manifest["job"] == taught.store.jobs(SERVICE, limit=1)[0].id

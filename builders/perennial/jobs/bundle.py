@@ -54,7 +54,7 @@ def assemble(run: Run) -> Bundle:
 def _write_data(run: Run, folder: Path) -> dict[str, int]:
     """What later releases start from: the memory with what was learned, golden with what was held out."""
     folder.mkdir()
-    settings, seen = run.settings, run.base.manifest["seen"] if run.base else {}
+    settings, seen = run.settings, run.parent.manifest["seen"] if run.parent else {}
     grown = {
         "memory": (run.read("old"), run.read("train"), settings.memory_rows),
         "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),

@@ -24,8 +24,8 @@ TOGETHER = 32
 def train(run: Run) -> Result:
     """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
     settings, labels = run.settings, run.job.steps["snapshot"]["labels"]
-    start = run.base.folder / "checkpoint" if run.base else Path(run.job.payload["from"])
-    how = settings.rebuild if run.base else settings.build
+    start = run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
+    how = settings.rebuild if run.parent else settings.build
     options = training.Options(
         **how.model_dump(exclude={"learner", "batch_size", "threads", "balance"}),
         seed=settings.seed,

@@ -53,9 +53,14 @@ class Run:
 
     @property
     def base(self) -> Bundle | None:
-        """The release that a rebuild starts from and is judged against; None for a build."""
+        """The serving release, which the gates and the watch compare with; None for a service's first."""
         release = self.job.steps["snapshot"]["base"]
         return self.shop.bundle(self.job.service, release) if release else None
+
+    @property
+    def parent(self) -> Bundle | None:
+        """The release that training goes on from; None for a build, which has a checkpoint of its own."""
+        return self.base if self.job.kind == "rebuild" else None
 
     def step(self, name: str, do: Callable[[Run], Result], refused_as: JobState = "refused") -> None:
         """Do the step unless an earlier attempt recorded it; `Refused` where its outcome is not `pass`."""

@@ -23,18 +23,25 @@ GOLDEN, VALIDATION = 0.1, 0.1
 
 def take(run: Run) -> Result:
     refuse_bundle_of_another_job(run)  # now, for training would be in vain
-    if run.job.kind == "build":
-        return _from_file(run)
     serving = run.shop.serving(run.job.service)
+    if run.job.kind == "build":
+        return _from_file(run, serving)
     if serving is None:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     return _from_feedback(run, serving)
 
 
-def _from_file(run: Run) -> Result:
-    """A first build: the user's file, split into what is learned, validated and held as golden."""
+def _from_file(run: Run, base: Bundle | None) -> Result:
+    """A build: the user's file, split into what is learned, validated and held as golden."""
     payload, settings = run.job.payload, run.settings
     examples = data.read_users_file(Path(payload["data"]))
+    labels = sorted({example.label for example in examples})
+    if base and labels != base.manifest["labels"]:
+        reason = (
+            f"{payload['data']} has the labels {labels}, and the serving release {base.manifest['labels']}; "
+            "make them the same, or build a service of another name"
+        )
+        return {"outcome": "fail", "reason": reason}
     parts = split(examples, validation=VALIDATION, held_out=max(GOLDEN, _share_of(LEAST_TEXTS, examples)))
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
@@ -43,10 +50,10 @@ def _from_file(run: Run) -> Result:
         )
         data.write(folder / "golden.jsonl", _drawn(parts.held_out, settings.golden_rows, settings.seed))
     return {
-        "base": 0,
+        "base": base.release if base else 0,
         "previous": run.shop.publisher.serving(run.job.service) or 0,
         "task": payload["task"],
-        "labels": sorted({example.label for example in examples}),
+        "labels": labels,
         "rows": len(examples),
         "feedback_rows": [],
         "data_sha256": data.digest(examples),
