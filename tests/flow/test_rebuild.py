@@ -14,6 +14,7 @@ from flow.workshops import SERVICE, TEACH, news, run
 from perennial.cli import main
 from perennial.jobs.data import file_digest
 from perennial.jobs.release import roll_back, switch
+from perennial.jobs.training import processor
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.split import ENOUGH_ROWS, LEAST_TEXTS
 from perennial.types import Example, Job, NewFeedback
@@ -62,6 +63,8 @@ def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     assert manifest["lineage"]["feedback_rows"] == list(range(1, 401))
     weights = (taught.bundle(SERVICE, 1).folder / "checkpoint").glob("*.safetensors")
     assert manifest["lineage"]["start_sha256"] == file_digest(weights)
+    assert manifest["lineage"]["training"] == TEACH.rebuild.model_dump()
+    assert manifest["lineage"]["processor"] == processor() and processor()["can"]
     assert [verdict["gate"] for verdict in manifest["verdicts"]] == ["quality", "parity", "latency"]
 
 

@@ -49,7 +49,8 @@ def train(run: Run) -> Result:
         task.save(model, folder / "checkpoint")
         task.write_codec(model, run.read("validation"), folder / "codec", settings.abstain_below)
     return {
-        "learner": how.learner,
+        "options": {**how.model_dump(), "threads": options.threads},
+        "processor": training.processor(),
         "start": str(start),
         "start_sha256": data.file_digest(start.glob("*.safetensors")),
         "report": asdict(report),
