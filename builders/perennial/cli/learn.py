@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,9 @@ import typer
 from perennial import plugins
 from perennial.cli.follow import following, wait_for
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
-from perennial.errors import BadRequest, NotFound
+from perennial.errors import BadRequest, Conflict, NotFound
 from perennial.jobs import release as releases_of
-from perennial.jobs.data import read_users_file
+from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME
@@ -65,8 +66,30 @@ def checkpoint_folder(start: str) -> Path:
 
 
 def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path) -> Job:
-    payload = {"task": task, "from": str(start.resolve()), "data": str(data.resolve())}
-    return shop.store.enqueue(service, "build", f"asked: {start}", payload, shop.unused_release(service))
+    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
+    payload = {
+        "task": task,
+        "from": str(start.resolve()),
+        "data": str(data.resolve()),
+        "sha256": file_digest([data]),  # a person who mends the file wants another build
+    }
+    enqueue = partial(shop.store.enqueue, service, "build", f"asked: {start}", payload)
+    job = enqueue(shop.unused_release(service))
+    if job.payload == payload:
+        return job
+    _cancel(shop, job)
+    return enqueue(shop.unused_release(service))
+
+
+def _cancel(shop: Workshop, job: Job) -> None:
+    lease = Worker(shop).acquire()
+    if lease is None:
+        raise Conflict(
+            f"job {job.id} builds {job.service!r} from other data ({job.payload.get('data')}), and a worker "
+            "runs; wait for the job's end (`perennial status`) or stop the worker, and ask again"
+        )
+    shop.store.settle(job, lease, "cancelled", "another build of the service was asked for")
+    shop.store.release(lease)
 
 
 def rebuild(
