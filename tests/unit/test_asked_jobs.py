@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from perennial.cli.learn import enqueue_build
+from perennial.cli.learn import enqueue_build, run_here_or_follow
 from perennial.errors import Conflict
-from perennial.jobs.worker import LEASE
+from perennial.jobs.worker import LEASE, Worker
 from perennial.jobs.workshop import Workshop
-from perennial.types import Job
+from perennial.types import Job, Lease
 
 
 def ask(shop: Workshop, file: Path, rows: str = "rows") -> Job:
@@ -40,3 +42,29 @@ def test_a_build_that_a_worker_has_is_not_taken_from_it(shop: Workshop, tmp_path
     with pytest.raises(Conflict, match=rf"job {first.id} builds 'tone' .* stop the worker, and ask again"):
         ask(shop, tmp_path / "other")
     assert shop.store.jobs() == [first]
+
+
+def test_a_job_whose_worker_stops_is_run_here(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = shop.store.enqueue("tone", "rebuild", "test", {})
+    began = time.monotonic()
+    assert shop.store.acquire(LEASE, "a worker that stops", 0.5)
+
+    def run(worker: Worker, waiting: Job, lease: Lease) -> None:
+        shop.store.settle(waiting, lease, "kept")
+
+    monkeypatch.setattr(Worker, "run", run)
+    run_here_or_follow(shop, job, quiet=True)
+    assert shop.store.job(job.id).state == "kept"
+    assert time.monotonic() - began > 0.4, "the lease was another's until then"
+    assert shop.store.lease(LEASE) is None
+
+
+def test_a_job_that_another_worker_settles_is_followed_to_its_end(shop: Workshop) -> None:
+    job = shop.store.enqueue("tone", "rebuild", "test", {})
+    lease = shop.store.acquire(LEASE, "a worker", 60.0)
+    assert lease
+    settling = threading.Timer(0.5, shop.store.settle, (job, lease, "refused"))
+    settling.start()
+    run_here_or_follow(shop, job, quiet=True)
+    assert shop.store.job(job.id).state == "refused"
+    settling.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from perennial import plugins
-from perennial.cli.follow import following, wait_for
+from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.errors import BadRequest, Conflict, NotFound
 from perennial.jobs import release as releases_of
@@ -127,14 +128,14 @@ def finish(shop: Workshop, job: Job, as_json: bool) -> None:
 
 
 def run_here_or_follow(shop: Workshop, job: Job, quiet: bool) -> None:
-    """Where no worker holds the lease this process is the worker until the job is settled."""
+    """Until the job is settled: this process is the worker as soon as no other one holds the lease."""
     worker = Worker(shop)
-    lease = worker.acquire()
     with following(shop, job, quiet):
-        if lease:
-            worker.run_until(job, lease)
-        else:
-            wait_for(shop, job)
+        while shop.store.job(job.id).open:
+            if lease := worker.acquire():
+                worker.run_until(job, lease)
+            else:
+                time.sleep(PERIOD_S)
 
 
 def described(job: Job) -> dict[str, Any]:
