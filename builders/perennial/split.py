@@ -12,6 +12,14 @@ from dataclasses import dataclass
 
 from perennial.types import Example
 
+HELD_OUT = 0.25
+"""The share of feedback that is not learned, for a gate to judge by."""
+LEAST_TEXTS = 30
+"""Of fewer different texts no gate says anything."""
+ENOUGH_ROWS = round(2 * LEAST_TEXTS / HELD_OUT)
+"""Of feedback on so many texts fewer than `LEAST_TEXTS` are held out one time in two million; on half as
+many, almost every second time."""
+
 
 @dataclass(frozen=True)
 class Split:

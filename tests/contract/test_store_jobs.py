@@ -148,7 +148,7 @@ def test_a_kept_job_has_learned_its_rows_for_good(store: Store, lease: Lease) ->
     assert texts(store.claim(running(store, lease), lease, 10, 3)) == ["film 2"]
 
 
-@pytest.mark.parametrize("state", ["refused", "rolled back", "failed", "cancelled"])
+@pytest.mark.parametrize("state", ["refused", "rolled back", "failed"])
 def test_any_other_end_frees_the_rows_until_they_are_spent(store: Store, lease: Lease, state: str) -> None:
     store.add_feedback(rows(2))
     for attempts in range(2):
@@ -156,6 +156,14 @@ def test_any_other_end_frees_the_rows_until_they_are_spent(store: Store, lease: 
         assert [one.attempts for one in store.claim(job, lease, 10, 2)] == [attempts] * 2
         store.settle(job, lease, state)  # type: ignore[arg-type]
     assert store.claim(running(store, lease), lease, 10, 2) == []
+
+
+def test_a_cancelled_job_tried_nothing(store: Store, lease: Lease) -> None:
+    store.add_feedback(rows(2))
+    job = running(store, lease)
+    store.claim(job, lease, 10, 3)
+    store.settle(job, lease, "cancelled")
+    assert store.backlog("sentiment", 3).fresh == 2
 
 
 def test_the_backlog_tells_fresh_waiting_and_spent_rows_apart(store: Store, lease: Lease) -> None:

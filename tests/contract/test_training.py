@@ -129,6 +129,12 @@ def test_without_validation_rows_it_does_not_begin(trained: Train) -> None:
         trained(material=replace(MATERIAL, validation=[]))
 
 
+@pytest.mark.parametrize("name", plugins.names("learners"))
+def test_without_rows_to_learn_it_does_not_begin(name: str, trained: Train) -> None:
+    with pytest.raises(TrainingFailed, match="no batch of 0 fresh rows"):
+        trained(name, replace(MATERIAL, fresh=[]))
+
+
 def test_progress_counts_up_to_the_steps_planned(trained: Train) -> None:
     seen: list[tuple[int, int, str]] = []
     report, _ = trained("finetune", progress=lambda *told: seen.append(told))

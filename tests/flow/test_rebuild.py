@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flow import killing
-from flow.workshops import SERVICE, news, run
+from flow.workshops import SERVICE, TEACH, news, run
 from perennial.cli import main
 from perennial.jobs.data import file_digest
 from perennial.jobs.release import roll_back, switch
+from perennial.jobs.training import processor
 from perennial.jobs.workshop import Workshop, pipeline_of
-from perennial.types import Example, Job
+from perennial.split import ENOUGH_ROWS, LEAST_TEXTS
+from perennial.types import Example, Job, NewFeedback
 
 
 def enqueue(shop: Workshop) -> Job:
@@ -34,12 +37,34 @@ def test_a_rebuild_learns_what_users_said(taught: Workshop) -> None:
     assert accuracy(taught, 2) > accuracy(taught, 1) + 0.2
 
 
+def test_a_build_of_a_service_that_serves_is_judged_against_it(shop: Workshop, tiny_encoder: Path) -> None:
+    """From the same checkpoint and data comes what serves already, which is no better."""
+    payload = {**shop.store.jobs(SERVICE)[0].payload, "data": str(shop.settings.state.parent / "data.jsonl")}
+    done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+    assert (done.state, shop.publisher.serving(SERVICE)) == ("refused", 1)
+    assert "not surely better" in done.detail
+    assert "golden.serving.accuracy" in done.steps["quality"]["figures"]
+    assert done.steps["train"]["start"] == str(tiny_encoder), "it learns from the user's checkpoint alone"
+
+
+def test_a_build_with_other_labels_than_those_that_serve_is_refused_before_it_trains(shop: Workshop) -> None:
+    file = shop.settings.state.parent / "data.jsonl"
+    file.write_text(file.read_text().replace('"neutral"', '"so-so"'))
+    payload = {**shop.store.jobs(SERVICE)[0].payload, "data": str(file)}
+    done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+    assert (done.state, list(done.steps)) == ("refused", ["snapshot"])
+    assert "has the labels ['negative', 'positive', 'so-so'], and the serving release" in done.detail
+
+
 def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     manifest = taught.bundle(SERVICE, 2).manifest
+    assert manifest["job"] == taught.store.jobs(SERVICE, limit=1)[0].id
     assert manifest["lineage"]["previous"] == 1
     assert manifest["lineage"]["feedback_rows"] == list(range(1, 401))
     weights = (taught.bundle(SERVICE, 1).folder / "checkpoint").glob("*.safetensors")
     assert manifest["lineage"]["start_sha256"] == file_digest(weights)
+    assert manifest["lineage"]["training"] == TEACH.rebuild.model_dump()
+    assert manifest["lineage"]["processor"] == processor() and processor()["can"]
     assert [verdict["gate"] for verdict in manifest["verdicts"]] == ["quality", "parity", "latency"]
 
 
@@ -49,9 +74,25 @@ def test_what_is_learned_is_not_learned_again(taught: Workshop) -> None:
     assert "no feedback" in done.detail
 
 
+def test_the_end_of_a_job_clears_away_what_a_kill_left_of_others(shop: Workshop) -> None:
+    (built,) = shop.store.jobs(SERVICE)
+    folder = shop.state.folder("jobs", built.id)
+    for left in ("train/checkpoint", "engine.part"):
+        (folder / left).mkdir(parents=True)
+    job = enqueue(shop)
+    waiting = shop.state.folder("jobs", shop.store.enqueue(SERVICE, "build", "test", {}).id, "train")
+    run(shop, job)
+    assert sorted(path.name for path in folder.iterdir()) == ["progress.json", "snapshot"]
+    assert waiting.exists(), "an open job goes on with what it has"
+
+
+def noise() -> list[NewFeedback]:
+    """400 rows that contradict each other."""
+    return [*news(200), *news(200, labels=("neutral", "positive", "negative"))]
+
+
 def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) -> None:
-    rotated = ("neutral", "positive", "negative")
-    shop.store.add_feedback([*news(200), *news(200, labels=rotated)])
+    shop.store.add_feedback(noise())
     done = run(shop, enqueue(shop))
     assert done.state == "refused", done
     assert done.detail.startswith("quality")
@@ -61,10 +102,28 @@ def test_noise_is_refused_and_its_rows_wait_for_another_attempt(shop: Workshop) 
 
 
 def test_rows_are_tried_three_times_at_most(shop: Workshop) -> None:
-    shop.store.add_feedback(news(20))
+    shop.store.add_feedback(noise())
     assert [run(shop, enqueue(shop)).state for _ in range(3)] == ["refused"] * 3
     backlog = shop.store.backlog(SERVICE, 3)
-    assert (backlog.waiting, backlog.spent) == (0, 20)
+    assert (backlog.waiting, backlog.spent) == (0, 400)
+
+
+def test_too_few_rows_to_judge_by_wait_for_more_and_no_attempt_is_counted(shop: Workshop) -> None:
+    shop.store.add_feedback(news(20))
+    done = run(shop, enqueue(shop))
+    assert (done.state, done.steps) == ("cancelled", {}), "it did not train"
+    assert f"each takes {LEAST_TEXTS}; feedback on {ENOUGH_ROWS} different texts is enough" in done.detail
+    assert shop.store.backlog(SERVICE, 3).fresh == 20
+
+
+def test_too_few_rows_that_fill_a_claim_let_others_pass(shop: Workshop) -> None:
+    """As they would never do if one text was sent `max_rows` times."""
+    few = TEACH.model_copy(update={"max_rows": 20})
+    shop = replace(shop, settings=shop.settings.model_copy(update={"services": {SERVICE: few}}))
+    shop.store.add_feedback(news(21))
+    assert run(shop, enqueue(shop)).state == "refused"
+    backlog = shop.store.backlog(SERVICE, 3)
+    assert (backlog.fresh, backlog.waiting) == (1, 20)
 
 
 def test_rollback_serves_the_previous_release_and_frees_its_rows(taught: Workshop) -> None:

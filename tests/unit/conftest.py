@@ -1,4 +1,4 @@
-"""A store for tests of the feedback model: a copy of one that was made once."""
+"""A store for tests of the feedback model, a copy of one that was made once; and a workshop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from perennial.config import Settings
+from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.stores.sqlite import SqliteStore
 from watched import SENTIMENT, STRICT, WatchedStore
 
@@ -27,3 +29,11 @@ def store(store_template: Path, tmp_path: Path) -> Iterator[WatchedStore]:
     opened = WatchedStore(f"sqlite:///{shutil.copy(store_template, tmp_path / 'store.db')}")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    """A workshop in which nothing was made yet."""
+    opened = open_workshop(Settings(state=tmp_path / "var", repository=tmp_path / "repository"))
+    yield opened
+    opened.store.close()

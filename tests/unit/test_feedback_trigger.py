@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perennial.serve.trigger import LOOK_PERIOD_S, QUIET_S, Trigger
+from perennial.split import ENOUGH_ROWS
 from perennial.types import NewFeedback, ServiceRecord
 from watched import SENTIMENT, WatchedStore
 
@@ -51,10 +52,19 @@ def test_rows_that_others_added_are_seen_in_time(store: WatchedStore) -> None:
 
 
 def test_feedback_that_waited_too_long_enqueues_a_rebuild(store: WatchedStore) -> None:
-    clock = Clock()
-    add(store, Trigger(store, clock), 1)
-    (row,) = store.feedback("sentiment")
-    clock.time = row.created_at + SENTIMENT.trigger_age_s
-    Trigger(store, clock).added(SENTIMENT, 0)
+    clock, many = Clock(), replace(SENTIMENT, trigger_count=1000)
+    add(store, Trigger(store, clock), ENOUGH_ROWS, many)
+    clock.time = store.feedback("sentiment")[0].created_at + many.trigger_age_s
+    Trigger(store, clock).added(many, 0)
     (job,) = store.jobs()
     assert job.reason == "feedback has waited for 86400 s"
+
+
+def test_feedback_that_waited_too_long_waits_on_while_it_is_too_little_to_judge_by(
+    store: WatchedStore,
+) -> None:
+    clock, many = Clock(), replace(SENTIMENT, trigger_count=1000)
+    add(store, Trigger(store, clock), ENOUGH_ROWS - 1, many)
+    clock.time = store.feedback("sentiment")[0].created_at + many.trigger_age_s
+    Trigger(store, clock).added(many, 0)
+    assert store.jobs() == []

@@ -25,8 +25,9 @@ def file_of(folder: Path, lines: list[str]) -> Path:
 
 
 def test_a_good_file_is_read_once_a_text(tmp_path: Path) -> None:
-    examples = read_users_file(file_of(tmp_path, [*rows(), *rows(3), ""]))
-    assert len(examples) == 20
+    again = [row.replace('"a 0"', '" A  0"') for row in rows(3)]
+    examples = read_users_file(file_of(tmp_path, [*rows(60), *rows(3), *again, ""]))
+    assert len(examples) == 120
     assert examples[0] == Example("a 0", "a")
 
 
@@ -56,11 +57,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         read_users_file(path)
 
 
-def test_a_label_with_few_texts_or_alone_is_refused(tmp_path: Path) -> None:
+def test_a_label_with_few_texts_or_alone_and_few_texts_in_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"fewer than 10 different texts: \{'rare': 1\}"):
         read_users_file(file_of(tmp_path, [*rows(), '{"text": "x", "label": "rare"}']))
     with pytest.raises(BadRequest, match=r"has 1 label\(s\); a service needs at least two"):
         read_users_file(file_of(tmp_path, rows()[:10]))
+    with pytest.raises(BadRequest, match="has 119 different texts, and a build needs 120: 30 to judge"):
+        read_users_file(file_of(tmp_path, [*rows(60)[1:], *rows(20)[1:]]))
     with pytest.raises(BadRequest, match="there is no data file"):
         read_users_file(tmp_path / "missing.jsonl")
 

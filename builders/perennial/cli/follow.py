@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +16,6 @@ from perennial.jobs.workshop import Workshop
 from perennial.types import Job
 
 PERIOD_S = 0.25
-
-
-def wait_for(shop: Workshop, job: Job) -> None:
-    """Until the job is settled by the worker that runs it."""
-    while shop.store.job(job.id).open:
-        time.sleep(PERIOD_S)
 
 
 @contextmanager

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from perennial import plugins
-from perennial.cli.follow import following, wait_for
+from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
-from perennial.errors import BadRequest, NotFound
+from perennial.errors import BadRequest, Conflict, NotFound
 from perennial.jobs import release as releases_of
-from perennial.jobs.data import read_users_file
+from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME
@@ -65,9 +67,30 @@ def checkpoint_folder(start: str) -> Path:
 
 
 def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path) -> Job:
-    payload = {"task": task, "from": str(start.resolve()), "data": str(data.resolve())}
-    used = [*(bundle.release for bundle in shop.bundles(service)), *shop.publisher.versions(service), 0]
-    return shop.store.enqueue(service, "build", f"asked: {start}", payload, first_release=max(used) + 1)
+    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
+    payload = {
+        "task": task,
+        "from": str(start.resolve()),
+        "data": str(data.resolve()),
+        "sha256": file_digest([data]),  # a person who mends the file wants another build
+    }
+    enqueue = partial(shop.store.enqueue, service, "build", f"asked: {start}", payload)
+    job = enqueue(shop.unused_release(service))
+    if job.payload == payload:
+        return job
+    _cancel(shop, job)
+    return enqueue(shop.unused_release(service))
+
+
+def _cancel(shop: Workshop, job: Job) -> None:
+    lease = Worker(shop).acquire()
+    if lease is None:
+        raise Conflict(
+            f"job {job.id} builds {job.service!r} from other data ({job.payload.get('data')}), and a worker "
+            "runs; wait for the job's end (`perennial status`) or stop the worker, and ask again"
+        )
+    shop.store.settle(job, lease, "cancelled", "another build of the service was asked for")
+    shop.store.release(lease)
 
 
 def rebuild(
@@ -81,7 +104,7 @@ def rebuild(
     """Learn the feedback that no release has learned. Exit code 1 if the candidate is refused."""
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
-    job = shop.store.enqueue(service, "rebuild", "asked", {})
+    job = shop.store.enqueue(service, "rebuild", "asked", {}, shop.unused_release(service))
     if now:
         finish(shop, job, as_json)
     elif as_json:
@@ -105,14 +128,14 @@ def finish(shop: Workshop, job: Job, as_json: bool) -> None:
 
 
 def run_here_or_follow(shop: Workshop, job: Job, quiet: bool) -> None:
-    """Where no worker holds the lease this process is the worker until the job is settled."""
+    """Until the job is settled: this process is the worker as soon as no other one holds the lease."""
     worker = Worker(shop)
-    lease = worker.acquire()
     with following(shop, job, quiet):
-        if lease:
-            worker.run_until(job, lease)
-        else:
-            wait_for(shop, job)
+        while shop.store.job(job.id).open:
+            if lease := worker.acquire():
+                worker.run_until(job, lease)
+            else:
+                time.sleep(PERIOD_S)
 
 
 def described(job: Job) -> dict[str, Any]:

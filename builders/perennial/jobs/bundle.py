@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial import memory
+from perennial.errors import Broken
 from perennial.jobs import data
 from perennial.jobs.run import Run
 from perennial.repository.layout import read_bundle, write_manifest
@@ -22,8 +23,19 @@ WARMUP_TEXTS = 8
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
 
 
+def refuse_bundle_of_another_job(run: Run) -> None:
+    """A store that is new, or was restored, counts from numbers that releases on disk have already."""
+    job, folder = run.job, run.shop.state.bundle(run.job.service, run.job.release)
+    if folder.exists() and read_bundle(folder).manifest.get("job") != job.id:
+        raise Broken(
+            f"{folder} is the release of another job than {job.id}, and a release never changes; "
+            f"`perennial {job.kind} {job.service}` takes a number above all that are there"
+        )
+
+
 def assemble(run: Run) -> Bundle:
     """The bundle of this job's release; the one on disk where an earlier attempt made it."""
+    refuse_bundle_of_another_job(run)
     final = run.shop.state.bundle(run.job.service, run.job.release)
     if not final.exists():
         with run.fresh("bundle") as folder:
@@ -42,7 +54,7 @@ def assemble(run: Run) -> Bundle:
 def _write_data(run: Run, folder: Path) -> dict[str, int]:
     """What later releases start from: the memory with what was learned, golden with what was held out."""
     folder.mkdir()
-    settings, seen = run.settings, run.base.manifest["seen"] if run.base else {}
+    settings, seen = run.settings, run.parent.manifest["seen"] if run.parent else {}
     grown = {
         "memory": (run.read("old"), run.read("train"), settings.memory_rows),
         "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),
@@ -68,6 +80,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
     return {
         "service": run.job.service,
         "release": run.job.release,
+        "job": run.job.id,
         "task": run.task,
         "labels": snapshot["labels"],
         "engine": steps["engine"]["engine"],
@@ -81,11 +94,11 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
             "start_sha256": trained["start_sha256"],
             "data_sha256": snapshot["data_sha256"],
             "feedback_rows": snapshot["feedback_rows"],
-            "learner": trained["learner"],
+            "training": trained["options"],
             "seed": settings.seed,
             "packages": {package: version(package) for package in PACKAGES},
             "python": platform.python_version(),
-            "processor": platform.machine(),
+            "processor": trained["processor"],
         },
         "metrics": {"train": trained["report"], "quality": steps["quality"]["figures"]},
         "verdicts": [_verdict(steps[name]) for name in STEPS_THAT_JUDGE],

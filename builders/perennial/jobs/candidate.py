@@ -13,6 +13,7 @@ from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
 from perennial.pipeline import Pipeline
 from perennial.protocols import Gate, Predictor, Session
+from perennial.split import LEAST_TEXTS
 from perennial.types import Example
 
 LATENCY_TEXTS = 100
@@ -23,8 +24,8 @@ TOGETHER = 32
 def train(run: Run) -> Result:
     """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
     settings, labels = run.settings, run.job.steps["snapshot"]["labels"]
-    start = run.base.folder / "checkpoint" if run.base else Path(run.job.payload["from"])
-    how = settings.rebuild if run.base else settings.build
+    start = run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
+    how = settings.rebuild if run.parent else settings.build
     options = training.Options(
         **how.model_dump(exclude={"learner", "batch_size", "threads", "balance"}),
         seed=settings.seed,
@@ -48,7 +49,8 @@ def train(run: Run) -> Result:
         task.save(model, folder / "checkpoint")
         task.write_codec(model, run.read("validation"), folder / "codec", settings.abstain_below)
     return {
-        "learner": how.learner,
+        "options": {**how.model_dump(), "threads": options.threads},
+        "processor": training.processor(),
         "start": str(start),
         "start_sha256": data.file_digest(start.glob("*.safetensors")),
         "report": asdict(report),
@@ -86,8 +88,8 @@ def build_engines(run: Run) -> Result:
 def judge_parity(run: Run) -> Result:
     """The first precision, cheapest to serve first, whose answers are the checkpoint's.
 
-    On all texts that judge: on 500, chance alone kept int8, which changes 4 answers in 100, out of one release
-    in four, and in float32 that release was then too slow to serve.
+    On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
+    good release, and in float32 it was then too slow to serve.
     """
     texts = [*run.read("golden"), *run.read("validation")]
     files: dict[str, str] = run.job.steps["engine"]["files"]
@@ -120,7 +122,7 @@ def _judge(
 ) -> dict[str, Any]:
     texts = {example.text for examples in held_out.values() for example in examples}
     run.report(gate, 0, 0, f"{len(texts)} texts")
-    member: Gate = plugins.get("gates", gate)(**options)
+    member: Gate = plugins.get("gates", gate)(least_texts=LEAST_TEXTS, **options)
     return asdict(member.judge(candidate, baseline, held_out))
 
 

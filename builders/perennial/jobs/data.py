@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perennial.errors import BadRequest
+from perennial.split import LEAST_TEXTS, fingerprint
 from perennial.types import Example
 
 MIN_ROWS_PER_LABEL = 10
+MIN_ROWS = 4 * LEAST_TEXTS
+"""A quarter of a file at most is there to judge by."""
 
 
 class _Line(BaseModel):
@@ -29,12 +32,12 @@ def read_users_file(path: Path) -> list[Example]:
     """A user's JSONL of `{"text", "label"}`; `BadRequest` names the first line that is not."""
     if not path.is_file():
         raise BadRequest(f'there is no data file {str(path)!r}; give a JSONL file of {{"text", "label"}}')
-    examples: dict[str, Example] = {}
+    examples: dict[bytes, Example] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 example = _parse(line, f"{path}:{number}")
-                examples.setdefault(example.text, example)
+                examples.setdefault(fingerprint(example.text), example)
     _refuse_thin(path, examples.values())
     return list(examples.values())
 
@@ -53,7 +56,7 @@ def _parse(line: bytes, where: str) -> Example:
     return Example(row.text, row.label)
 
 
-def _refuse_thin(path: Path, examples: Iterable[Example]) -> None:
+def _refuse_thin(path: Path, examples: Collection[Example]) -> None:
     counts: dict[str, int] = {}
     for example in examples:
         counts[example.label] = counts.get(example.label, 0) + 1
@@ -63,6 +66,11 @@ def _refuse_thin(path: Path, examples: Iterable[Example]) -> None:
     if thin:
         raise BadRequest(
             f"{path}: labels with fewer than {MIN_ROWS_PER_LABEL} different texts: {thin}; add rows"
+        )
+    if len(examples) < MIN_ROWS:
+        raise BadRequest(
+            f"{path} has {len(examples)} different texts, and a build needs {MIN_ROWS}: {LEAST_TEXTS} to "
+            "judge the release by, the others to learn from; add rows"
         )
 
 

@@ -6,35 +6,75 @@ The feedback model sees the same triggers as rows arrive; both only enqueue, and
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from datetime import datetime
+from itertools import takewhile
 
 from croniter import croniter
 
+from perennial.config import ServiceSettings
 from perennial.jobs.workshop import Workshop
+from perennial.split import ENOUGH_ROWS
+from perennial.types import Backlog
 
 CHECK_PERIOD_S = 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+"""After a rebuild that came to no verdict, and twice as long after each further one: its rows are as fresh as
+they were, and would be due again at once, for ever. A schedule and a person need not wait."""
+NO_VERDICT = ("failed", "cancelled")
+PAUSES = 7
+"""So many double to the longest one."""
 
 
 class Schedule:
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(self, shop: Workshop, now: Callable[[], float] = time.time) -> None:
         self._shop = shop
-        self._checked_at = time.time()
+        self._now = now
+        self._checked_at = now()
 
     def enqueue_due(self) -> None:
-        now = time.time()
+        now = self._now()
         if now - self._checked_at < CHECK_PERIOD_S:
             return
         since, self._checked_at = self._checked_at, now
         for service in self._shop.store.services():
             if reason := self._reason(service, since, now):
-                self._shop.store.enqueue(service, "rebuild", reason, {})
+                self._shop.store.enqueue(service, "rebuild", reason, {}, self._shop.unused_release(service))
 
     def _reason(self, service: str, since: float, now: float) -> str:
         settings = self._shop.service(service)
         backlog = self._shop.store.backlog(service, settings.max_attempts)
-        if backlog.fresh >= settings.trigger_count:
-            return f"{backlog.fresh} fresh rows"  # of which some came while the last job was open
-        if backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s:
-            return f"feedback has waited for {settings.trigger_age_s:g} s"
-        if settings.schedule and croniter(settings.schedule, since).get_next(float) <= now:
-            return f"schedule {settings.schedule}" if backlog.fresh + backlog.waiting else ""
-        return ""
+        if settings.schedule and _strikes(settings.schedule, since, now):
+            return f"schedule {settings.schedule}" if _enough(backlog) else ""
+        reason = _overdue(settings, backlog, now)
+        return reason if reason and not self._pauses(service, now) else ""
+
+    def _pauses(self, service: str, now: float) -> bool:
+        jobs = [job for job in self._shop.store.jobs(service, limit=PAUSES) if job.kind == "rebuild"]
+        vain = [*takewhile(lambda job: job.state in NO_VERDICT, jobs)]
+        if not vain:
+            return False
+        pause_s = min(FIRST_PAUSE_S * 2 ** (len(vain) - 1), LONGEST_PAUSE_S)
+        return now - (vain[0].finished_at or now) < pause_s
+
+
+def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:
+    """Which rows have been waiting long enough; empty where none have."""
+    if backlog.fresh >= settings.trigger_count:
+        return f"{backlog.fresh} fresh rows"  # of which some came while the last job was open
+    waited = backlog.oldest_at is not None and now - backlog.oldest_at > settings.trigger_age_s
+    if waited and _enough(backlog):
+        return f"feedback has waited for {settings.trigger_age_s:g} s"
+    return ""
+
+
+def _enough(backlog: Backlog) -> bool:
+    """Whether what a rebuild would claim is surely enough to judge it by. A trigger by count is not asked: it
+    is its owner's word."""
+    return backlog.fresh + backlog.waiting >= ENOUGH_ROWS
+
+
+def _strikes(schedule: str, since: float, now: float) -> bool:
+    """Whether a moment of the schedule, by the clock on the wall here, lies in (since, now] (epoch s)."""
+    local = datetime.fromtimestamp(since).astimezone()  # given seconds, croniter would take them for UTC's
+    return bool(croniter(schedule, local).get_next(float) <= now)

@@ -53,9 +53,14 @@ class Run:
 
     @property
     def base(self) -> Bundle | None:
-        """The release that a rebuild starts from and is judged against; None for a build."""
+        """The serving release, which the gates and the watch compare with; None for a service's first."""
         release = self.job.steps["snapshot"]["base"]
         return self.shop.bundle(self.job.service, release) if release else None
+
+    @property
+    def parent(self) -> Bundle | None:
+        """The release that training goes on from; None for a build, which has a checkpoint of its own."""
+        return self.base if self.job.kind == "rebuild" else None
 
     def step(self, name: str, do: Callable[[Run], Result], refused_as: JobState = "refused") -> None:
         """Do the step unless an earlier attempt recorded it; `Refused` where its outcome is not `pass`."""
@@ -71,10 +76,16 @@ class Run:
 
     def end(self, state: JobState, detail: str = "") -> Job:
         self.shop.store.settle(self.job, self.lease, state, detail)
-        for leftover in ("train", "export", "engine"):  # their files are in the bundle, or not wanted
-            shutil.rmtree(self.folder / leftover, ignore_errors=True)
+        self._clear_away()
         self.report(state, 1, 1, detail, at_once=True)
         return self.shop.store.job(self.job.id)
+
+    def _clear_away(self) -> None:
+        """What closed jobs made is in a bundle, or not wanted; a kill may have left an earlier one's."""
+        for job in self.shop.store.jobs(self.job.service):
+            for path in (self.shop.state.root / "jobs").glob(f"{job.id}/*"):
+                if not job.open and path.is_dir() and path.name != "snapshot":
+                    shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[Path]:

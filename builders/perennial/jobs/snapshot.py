@@ -1,37 +1,48 @@
 """The first step: fix what this job learns from, and what it will be judged on.
 
 A text stands in one set only. Of fresh feedback a share is held out for the quality gate; in the release it
-joins the golden set, so that what was learned stays guarded. The rest is learned, and then remembered.
+joins the golden set, so that what was learned stays guarded. The rest is learned, and then remembered. What
+is said of a text that judges already corrects its label there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 from perennial.jobs import data
-from perennial.jobs.run import Result, Run
-from perennial.split import fingerprint, split
+from perennial.jobs.bundle import refuse_bundle_of_another_job
+from perennial.jobs.run import Refused, Result, Run
+from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
 from perennial.types import Bundle, Example, FeedbackRow
 
-HELD_OUT, VALIDATION = 0.25, 0.1
+GOLDEN, VALIDATION = 0.1, 0.1
+"""Shares of a user's file; of a short one as many texts are golden as a gate needs."""
 
 
 def take(run: Run) -> Result:
-    if run.job.kind == "build":
-        return _from_file(run)
+    refuse_bundle_of_another_job(run)  # now, for training would be in vain
     serving = run.shop.serving(run.job.service)
+    if run.job.kind == "build":
+        return _from_file(run, serving)
     if serving is None:
-        return {"outcome": "fail", "reason": f"{run.job.service} has no serving release to start from"}
+        raise Refused("failed", f"{run.job.service} has no serving release to start from")
     return _from_feedback(run, serving)
 
 
-def _from_file(run: Run) -> Result:
-    """A first build: the user's file, split into what is learned, validated and held as golden."""
+def _from_file(run: Run, base: Bundle | None) -> Result:
+    """A build: the user's file, split into what is learned, validated and held as golden."""
     payload, settings = run.job.payload, run.settings
     examples = data.read_users_file(Path(payload["data"]))
-    parts = split(examples, validation=VALIDATION, held_out=VALIDATION)
+    labels = sorted({example.label for example in examples})
+    if base and labels != base.manifest["labels"]:
+        reason = (
+            f"{payload['data']} has the labels {labels}, and the serving release {base.manifest['labels']}; "
+            "make them the same, or build a service of another name"
+        )
+        return {"outcome": "fail", "reason": reason}
+    parts = split(examples, validation=VALIDATION, held_out=max(GOLDEN, _share_of(LEAST_TEXTS, examples)))
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
         data.write(
@@ -39,10 +50,10 @@ def _from_file(run: Run) -> Result:
         )
         data.write(folder / "golden.jsonl", _drawn(parts.held_out, settings.golden_rows, settings.seed))
     return {
-        "base": 0,
+        "base": base.release if base else 0,
         "previous": run.shop.publisher.serving(run.job.service) or 0,
         "task": payload["task"],
-        "labels": sorted({example.label for example in examples}),
+        "labels": labels,
         "rows": len(examples),
         "feedback_rows": [],
         "data_sha256": data.digest(examples),
@@ -54,10 +65,12 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     rows = run.shop.store.claim(run.job, run.lease, settings.max_rows, settings.max_attempts)
     if not rows:
         return {"outcome": "fail", "reason": "there is no feedback that was not learned yet"}
-    golden = data.read(base.folder / "data/golden.jsonl")
-    validation = data.read(base.folder / "data/validation.jsonl")
-    fresh = _latest_by_text(rows, judging=(*golden, *validation))
+    said = {fingerprint(row.text): _example(row) for row in rows}  # of a text what was said last
+    golden, validation = (_corrected(base, name, said) for name in ("golden", "validation"))
+    judging = {fingerprint(example.text) for example in (*golden, *validation)}
+    fresh = [example for text, example in said.items() if text not in judging]
     parts = split(fresh, validation=VALIDATION, held_out=HELD_OUT)
+    _refuse_too_few(parts, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
         data.write(folder / "old.jsonl", data.read(base.folder / "data/memory.jsonl"))
@@ -69,9 +82,9 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "previous": base.release,
         "task": base.manifest["task"],
         "labels": base.manifest["labels"],
-        "rows": len(fresh),
+        "rows": len(said),
         "feedback_rows": [row.row for row in rows],
-        "data_sha256": data.digest(fresh),
+        "data_sha256": data.digest([*said.values()]),
     }
 
 
@@ -80,12 +93,28 @@ def _drawn(rows: list[Example], count: int, seed: int) -> list[Example]:
     return Random(seed).sample(rows, min(count, len(rows)))
 
 
-def _latest_by_text(rows: list[FeedbackRow], judging: Sequence[Example]) -> list[Example]:
-    """One example a text, its latest correction; a text that judges is never learned."""
-    reserved = {fingerprint(example.text) for example in judging}
-    latest = {
-        key: Example(row.text, row.label, row.trust, row.source, row.row)
-        for row in rows
-        if (key := fingerprint(row.text)) not in reserved
-    }
-    return list(latest.values())
+def _share_of(count: int, examples: Sequence[Example]) -> float:
+    """The share that holds out so many of the texts, which are different ones."""
+    return sorted(place(example.text) for example in examples)[count]
+
+
+def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
+    """Before training, and without counting it as an attempt. It counts where the claim is full: its rows
+    would stand in the way of all behind them for ever."""
+    judging, learned = len(parts.held_out), len(parts.train)
+    if min(judging, learned) < LEAST_TEXTS:
+        raise Refused(
+            "cancelled" if more_may_come else "refused",
+            f"{judging} texts to judge by and {learned} to learn from, where each takes {LEAST_TEXTS}; "
+            f"feedback on {ENOUGH_ROWS} different texts is enough",
+        )
+
+
+def _example(row: FeedbackRow) -> Example:
+    return Example(row.text, row.label, row.trust, row.source, row.row)
+
+
+def _corrected(base: Bundle, name: str, said: Mapping[bytes, Example]) -> list[Example]:
+    """A set that judges, by the latest labels: a correction of its texts is not learned, but judges."""
+    examples = data.read(base.folder / f"data/{name}.jsonl")
+    return [said.get(fingerprint(example.text), example) for example in examples]

@@ -1,15 +1,16 @@
 """The training loop: any task, any learner, one model. Knows when to stop; what learns the task knows, and
-from which rows the learner. The same arguments, seed and threads give the same weights.
+from which rows the learner. The same arguments, seed and threads give the same weights on one `processor`.
 """
 
 from __future__ import annotations
 
 import math
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.nn import Module
@@ -99,6 +100,10 @@ def train(
             epoch += 1
             model.train()
             batches = list(learner.batches(material.fresh, material.old))
+            if not batches:
+                raise TrainingFailed(
+                    f"the learner gave no batch of {len(material.fresh)} fresh rows; give it some to learn"
+                )
             total = min(options.epochs * len(batches), options.max_steps)
             epochs = math.ceil(total / len(batches))
             for batch in batches[: total - step]:
@@ -118,6 +123,18 @@ def train(
     best.restore()
     seconds = round(time.monotonic() - began, 3)
     return Report(stopped, epoch, step, best.epoch, seconds, best.first, best.metrics)
+
+
+def processor() -> dict[str, Any]:
+    """What this one is, and what it can do: by that torch picks its kernels, and the task its precision."""
+    can = sorted(name for name, able in torch.cpu.get_capabilities().items() if able is True)
+    return {"machine": platform.machine(), "model": _processor_model(), "can": can}
+
+
+def _processor_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else ""
 
 
 def _groups(model: Module, weight_decay: float) -> list[dict[str, object]]:

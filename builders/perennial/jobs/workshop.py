@@ -14,7 +14,7 @@ from perennial.errors import NotFound
 from perennial.pipeline import Pipeline
 from perennial.protocols import Codec, Engine, Publisher, Store, Trainable
 from perennial.publishers.local import LocalPublisher
-from perennial.repository.layout import read_bundle
+from perennial.repository.layout import MANIFEST, read_bundle, releases_in
 from perennial.server.control import Control
 from perennial.server.runinfo import find_running
 from perennial.state import State
@@ -58,10 +58,15 @@ class Workshop:
         return read_bundle(self.state.bundle(service, release))
 
     def bundles(self, service: str) -> list[Bundle]:
-        """Every release on disk, ascending."""
+        """Every release on disk, ascending; a folder without a manifest is what a kill left of one."""
         folder = self.state.root / "releases" / service
-        numbers = sorted(int(path.name) for path in folder.glob("[0-9]*")) if folder.is_dir() else []
-        return [self.bundle(service, number) for number in numbers]
+        whole = [number for number in releases_in(folder) if (folder / str(number) / MANIFEST).is_file()]
+        return [self.bundle(service, number) for number in whole]
+
+    def unused_release(self, service: str) -> int:
+        """The first number above every bundle, whole or not, and every published release."""
+        bundles = releases_in(self.state.root / "releases" / service)
+        return max([*bundles, *self.publisher.versions(service), 0]) + 1
 
     def serving(self, service: str) -> Bundle | None:
         """The serving release's bundle; None also where a person deleted the state but not the repository."""

@@ -1,4 +1,5 @@
-"""Enqueues a rebuild once a service has enough fresh feedback, or fresh feedback that has waited long enough.
+"""Enqueues a rebuild once a service has enough fresh feedback, or fresh feedback that has waited long enough
+and is enough to judge by.
 
 Counts in memory and asks the store for the true figures only when its own say so, and now and then, since
 other servers add rows and the worker takes them. It enqueues; it never learns.
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perennial.protocols import Store
+from perennial.split import ENOUGH_ROWS
 from perennial.types import Backlog, ServiceRecord
 
 LOOK_PERIOD_S = 5.0
@@ -68,6 +70,7 @@ def _reason(service: ServiceRecord, fresh: int, oldest_at: float | None, now: fl
     """Why the service is due; empty where it is not."""
     if fresh >= service.trigger_count:
         return f"{fresh} fresh rows (trigger_count {service.trigger_count})"
-    if oldest_at is not None and now - oldest_at >= service.trigger_age_s:
+    waited = oldest_at is not None and now - oldest_at >= service.trigger_age_s
+    if waited and fresh >= ENOUGH_ROWS:
         return f"feedback has waited for {service.trigger_age_s:g} s"
     return ""

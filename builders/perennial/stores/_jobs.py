@@ -82,14 +82,15 @@ def record(connection: Connection, job_id: str, step: str, result: Mapping[str, 
 
 
 def settle(connection: Connection, job_id: str, state: JobState, detail: str) -> None:
-    """A `kept` job keeps its rows, and so has learned them; any other lets them go, one attempt older."""
+    """A `kept` job keeps its rows, and so has learned them; any other lets them go: a `cancelled` one, which
+    tried nothing, as they were, and the others one attempt older."""
     job = get(connection, job_id)
     if job.state == state:
         return  # the worker died between this commit and hearing of it
     require_open(connection, job_id)
     _change(connection, jobs.c.id == job_id, state=state, detail=detail, finished_at=time.time())
     if state != "kept":
-        free_rows(connection, job_id)
+        free_rows(connection, job_id, attempts=int(state != "cancelled"))
 
 
 def unlearn(connection: Connection, service: str, release: int) -> None:
@@ -106,9 +107,9 @@ def require_open(connection: Connection, job_id: str) -> Job:
     return job
 
 
-def free_rows(connection: Connection, job_id: str) -> None:
+def free_rows(connection: Connection, job_id: str, attempts: int = 1) -> None:
     freed = update(feedback).where(feedback.c.job == job_id)
-    connection.execute(freed.values(job=None, attempts=feedback.c.attempts + 1))
+    connection.execute(freed.values(job=None, attempts=feedback.c.attempts + attempts))
 
 
 def _oldest(connection: Connection, state: JobState) -> Job | None:

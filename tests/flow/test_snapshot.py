@@ -1,0 +1,69 @@
+"""What a job learns from and is judged on, and what it refuses before it trains."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flow.workshops import SERVICE, lease_of, news, workshop
+from perennial.errors import Broken
+from perennial.jobs import data, snapshot
+from perennial.jobs.data import MIN_ROWS
+from perennial.jobs.release import record_of
+from perennial.jobs.run import Run
+from perennial.jobs.workshop import Workshop, known_service
+from perennial.stores import open_store
+from perennial.types import Job, NewFeedback
+from tiny import LABELS, tiny_examples
+
+
+def begin(shop: Workshop, job: Job | None = None) -> Run:
+    """The job, or a rebuild of the service, under way."""
+    lease = lease_of(shop)
+    job = job or shop.store.enqueue(SERVICE, "rebuild", "test", {}, shop.unused_release(SERVICE))
+    assert shop.store.next_job(lease)
+    return Run(shop, shop.store.job(job.id), lease)
+
+
+def test_a_number_that_a_release_of_another_store_has_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    with closing(open_store(f"sqlite:///{tmp_path / 'new.db'}")) as store:
+        new = replace(shop, store=store)
+        store.put_service(record_of(new, known_service(new, SERVICE)))
+        store.add_feedback(news(300))
+        run = begin(new, store.enqueue(SERVICE, "rebuild", "the trigger, which sees no bundles", {}))
+        assert run.job.release == 1
+        with pytest.raises(Broken, match=r"another job .* `perennial rebuild tone` takes a number above"):
+            snapshot.take(run)
+        assert store.backlog(SERVICE, 3).fresh == 300
+
+
+def test_a_correction_of_a_text_that_judges_judges_and_is_not_learned(shop: Workshop) -> None:
+    folder = shop.bundle(SERVICE, 1).folder / "data"
+    texts = {name: data.read(folder / f"{name}.jsonl")[0].text for name in ("golden", "validation")}
+    said = [NewFeedback(SERVICE, text.upper(), label) for text in texts.values() for label in LABELS[:2]]
+    shop.store.add_feedback([*news(300), *said])
+    run = begin(shop)
+    taken = snapshot.take(run)
+    assert (taken["rows"], len(taken["feedback_rows"])) == (302, 304)
+    for name, text in texts.items():
+        before, now = data.read(folder / f"{name}.jsonl"), run.read(name)
+        assert (now[0].text, now[0].label) == (text.upper(), LABELS[1]), "what was said last"
+        assert now[1 : len(before)] == before[1:]
+    others = [example.text for name in ("train", "fresh") for example in run.read(name)]
+    assert not {text.upper() for text in texts.values()}.intersection(others)
+
+
+@pytest.mark.parametrize("count", [MIN_ROWS, 150, 300, 2000])
+def test_a_short_file_holds_out_as_many_texts_as_a_gate_needs(count: int, tmp_path: Path) -> None:
+    shop = workshop(tmp_path)
+    data.write(tmp_path / "data.jsonl", tiny_examples(count))
+    with closing(shop.store):
+        payload = {"task": "classify", "from": "unused", "data": str(tmp_path / "data.jsonl")}
+        run = begin(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
+        assert snapshot.take(run)["rows"] == count
+    sizes = {name: len(run.read(name)) for name in ("golden", "validation", "train")}
+    assert sizes["golden"] == 30 if count < 300 else sizes["golden"] >= 30
+    assert sizes["validation"] and sizes["train"] > count / 2
