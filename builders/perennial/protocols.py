@@ -172,7 +172,8 @@ class Store(Protocol):
         """The unlearned rows that this job learns, oldest first; the same rows if asked again."""
 
     def settle(self, job: Job, lease: Lease, state: JobState, detail: str = "") -> None:
-        """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try."""
+        """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try;
+        `cancelled` frees them as if there had been none."""
 
     def unlearn(self, service: str, release: int) -> None:
         """A kept release was rolled back: free the rows that it learned for another try. Idempotent."""

@@ -59,7 +59,7 @@ class Size:
     train_s: float
 
 
-FULL = Size(domains=3, judged=500, trigger=1100, most=2200, watch_s=20.0, at_rest_s=15.0, train_s=300.0)
+FULL = Size(domains=3, judged=500, trigger=1800, most=3000, watch_s=20.0, at_rest_s=15.0, train_s=300.0)
 QUICK = Size(domains=1, judged=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
 
 

@@ -44,10 +44,11 @@ def test_a_correction_of_a_text_that_judges_judges_and_is_not_learned(shop: Work
     folder = shop.bundle(SERVICE, 1).folder / "data"
     texts = {name: data.read(folder / f"{name}.jsonl")[0].text for name in ("golden", "validation")}
     said = [NewFeedback(SERVICE, text.upper(), label) for text in texts.values() for label in LABELS[:2]]
-    shop.store.add_feedback([*news(300), *said])
+    doubted = NewFeedback(SERVICE, data.read(folder / "golden.jsonl")[1].text, "nonsense", trust=0.5)
+    shop.store.add_feedback([*news(300), *said, doubted])
     run = begin(shop)
     taken = snapshot.take(run)
-    assert (taken["rows"], len(taken["feedback_rows"])) == (302, 304)
+    assert (taken["rows"], len(taken["feedback_rows"])) == (303, 305)
     for name, text in texts.items():
         before, now = data.read(folder / f"{name}.jsonl"), run.read(name)
         assert (now[0].text, now[0].label) == (text.upper(), LABELS[1]), "what was said last"

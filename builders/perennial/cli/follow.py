@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from perennial.cli.output import console
+from perennial.cli.output import console, say
 from perennial.jobs.workshop import Workshop
 from perennial.types import Job
 
@@ -69,4 +69,4 @@ def _lines(folder: Path, done: threading.Event) -> None:
         progress = progress_of(folder)
         if progress and progress["step"] != step:
             step = progress["step"]
-            console.print(f"{step}: {progress['message'] or 'begins'}", highlight=False)
+            say(f"{step}: {progress['message'] or 'begins'}")

@@ -120,9 +120,7 @@ def finish(shop: Workshop, job: Job, as_json: bool) -> None:
     if as_json:
         print_json(described(done))
     else:
-        console.print(
-            f"release {done.release} of {done.service}: {done.state} {done.detail}", highlight=False
-        )
+        say(f"release {done.release} of {done.service}: {done.state} {done.detail}")
     if done.state != "kept":
         raise typer.Exit(1)
 

@@ -115,6 +115,10 @@ def _example(row: FeedbackRow) -> Example:
 
 
 def _corrected(base: Bundle, name: str, said: Mapping[bytes, Example]) -> list[Example]:
-    """A set that judges, by the latest labels: a correction of its texts is not learned, but judges."""
+    """A set that judges, by the latest labels: a correction of its texts is not learned, but judges.
+
+    One that is not fully trusted changes nothing: whoever guesses a text must not move the goal.
+    """
     examples = data.read(base.folder / f"data/{name}.jsonl")
-    return [said.get(fingerprint(example.text), example) for example in examples]
+    trusted = {text: example for text, example in said.items() if example.weight >= 1.0}
+    return [trusted.get(fingerprint(example.text), example) for example in examples]

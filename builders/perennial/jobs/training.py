@@ -62,8 +62,7 @@ Stopped = Literal["done", "no better", "out of time"]
 
 @dataclass(frozen=True)
 class Report:
-    """`before` and `after` are validation metrics; `after` is of the weights kept, those of `best_epoch`
-    (0: those that training began with, which nothing beat)."""
+    """`before` and `after` are validation metrics; `after` is of the weights kept, those of `best_epoch`."""
 
     stopped: Stopped
     epochs: int
@@ -179,26 +178,32 @@ def _learn(
 
 
 class _Best:
-    """The best weights so far by one validation metric; of equals, the first."""
+    """The best weights of any epoch so far by one validation metric; of equals, the first.
+
+    Those that training began with are none of them. They serve already, so a gate that wants to see a gain
+    refuses them; and validation, mostly of texts that were known before, would often prefer them: on reviews
+    of products it did, while macro-F1 there went from .64 to .69.
+    """
 
     def __init__(
         self, task: Trainable, model: Module, validation: Sequence[Example], metric: str, board: SummaryWriter
     ) -> None:
         self._task, self._model, self._validation = task, model, validation
         self._metric, self._board = metric, board
-        self.epoch = -1
-        self.metrics: dict[str, float] = {}
-        self.look(0, 0)
-        self.first = self.metrics
+        self.epoch = 0
+        self.first = self._judge(0)
 
     def look(self, epoch: int, step: int) -> None:
-        self._model.eval()
-        metrics = dict(self._task.score(self._model, self._validation).metrics)
-        value = metrics[self._metric]
-        self._board.add_scalar(f"validation/{self._metric}", value, step)
-        if self.epoch < 0 or value > self.metrics[self._metric]:
+        metrics = self._judge(step)
+        if not self.epoch or metrics[self._metric] > self.metrics[self._metric]:
             self.epoch, self.metrics = epoch, metrics
             self._weights = {name: weight.clone() for name, weight in self._model.state_dict().items()}
 
     def restore(self) -> None:
         self._model.load_state_dict(self._weights)
+
+    def _judge(self, step: int) -> dict[str, float]:
+        self._model.eval()
+        metrics = dict(self._task.score(self._model, self._validation).metrics)
+        self._board.add_scalar(f"validation/{self._metric}", metrics[self._metric], step)
+        return metrics

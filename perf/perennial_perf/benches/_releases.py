@@ -57,7 +57,7 @@ def copy_release(
 
 
 def train_further(shop: Workshop, serving: Bundle, examples: Sequence[Example]) -> Bundle:
-    """The next release, trained on from `serving`: a first build's own path, which has no rival to beat."""
+    """The next release, trained on from `serving`, as a user builds a service anew."""
     file = shop.state.folder("samples") / "further.jsonl"
     data.write(file, examples)
     task, checkpoint = serving.manifest["task"], serving.folder / "checkpoint"

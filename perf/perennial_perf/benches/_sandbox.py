@@ -28,6 +28,8 @@ from perennial_perf.benches._releases import copy_release
 
 SERVICE = "sentiment"
 """The default service, and the sample of the same name that it is built from."""
+OPEN_GATES = {"golden_margin": 0.5, "alpha": 0.45, "latency_ratio": 5.0}
+"""For benches to which it is no matter what a release has learned."""
 NEVER = 1_000_000
 """A trigger that no bench reaches: benches say themselves when to rebuild."""
 LEASE_S = 2.0

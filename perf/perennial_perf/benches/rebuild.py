@@ -29,6 +29,7 @@ from perennial_perf.benches._rebuilds import (
     worker,
 )
 from perennial_perf.benches._sandbox import (
+    OPEN_GATES,
     SERVICE,
     processes_of,
     sample,
@@ -49,8 +50,8 @@ CLIENTS, SHARE = 8, 0.25
 """The load's rate is this share of what the server answers to so many clients."""
 TEXTS = 400
 WARM_S = 1.0
-OPEN_GATES = {"golden_margin": 0.5, "alpha": 0.45, "latency_ratio": 5.0, "watch_s": 20.0}
-"""The watch lasts longer than a killed worker's successor takes to begin."""
+WATCH_S = 20.0
+"""Longer than a killed worker's successor takes to begin."""
 STEADY, REBUILDING, KILLING = "steady", "while a rebuild runs, up to its watch", "while the worker is killed"
 
 
@@ -90,7 +91,7 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
     draft = Draft("rebuild")
     size = QUICK if quick else FULL
     rated = next(iter(sample(settings).stream().values()))[: size.rows]
-    with sandbox(settings, "rebuild", **OPEN_GATES) as shop:
+    with sandbox(settings, "rebuild", **OPEN_GATES, watch_s=WATCH_S) as shop:
         asked = payloads.questions(SERVICE, texts_of(shop.bundle(SERVICE, 1), TEXTS))
         with serving(shop) as server:
             plan = Plan(

@@ -18,7 +18,16 @@ from perennial.jobs.workshop import Workshop
 from perennial.types import Bundle, Example
 from perennial_perf import payloads
 from perennial_perf.benches._releases import Probabilities, answered, distance, expected, train_further
-from perennial_perf.benches._sandbox import SERVICE, sample, sandbox, say, serving, target, texts_of
+from perennial_perf.benches._sandbox import (
+    OPEN_GATES,
+    SERVICE,
+    sample,
+    sandbox,
+    say,
+    serving,
+    target,
+    texts_of,
+)
 from perennial_perf.benches._turns import Event, Kind, Turn, go_through, make_candidates, schedule
 from perennial_perf.load import Plan, background
 from perennial_perf.report import Draft, Figures, Goal, Report
@@ -56,7 +65,7 @@ QUICK = Size(500, 2, 1, 1, 500)
 def run(settings: Settings, *, quick: bool = False) -> Report:
     draft = Draft("swap")
     size = QUICK if quick else FULL
-    with sandbox(settings, "swap") as shop:
+    with sandbox(settings, "swap", **OPEN_GATES) as shop:
         pair = _two_releases(shop, settings, size.rows)
         texts, answers = _telling_texts(pair)
         turns = schedule(size.promotions, size.roll_backs, size.failing)
