@@ -5,6 +5,7 @@ One process at a time changes the repository (`state.lock`); the server is told 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from typing import Any
@@ -50,6 +51,7 @@ def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
             deploy(shop, bundle)
         swap_ms = _point(shop, service, release, before)
         shop.store.put_service(record_of(shop, bundle))
+        _mark_learned(shop, service)
     return {"release": release, "previous": before, "swap_ms": swap_ms}
 
 
@@ -63,9 +65,17 @@ def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
         raise NotFound(
             f"release {serving.release} of {service!r} has no previous release on disk to go back to"
         )
-    switched = switch(shop, service, previous)
-    shop.store.unlearn(service, serving.release)
-    return switched
+    return switch(shop, service, previous)
+
+
+def mark_learned(shop: Workshop, service: str) -> None:
+    """Have the rows count as learned that what serves now has learned, and no others.
+
+    Every switch does so. Done again it mends what a kill just after a switch left, and what a job that was
+    open at the switch has settled since.
+    """
+    with shop.state.lock(LOCK):
+        _mark_learned(shop, service)
 
 
 def deploy(shop: Workshop, bundle: Bundle) -> None:
@@ -122,6 +132,22 @@ def _point(shop: Workshop, service: str, release: int, before: int) -> float | N
                 control.load(ensemble_model(service))
             raise Broken(f"release {release} of {service!r} cannot serve: {error}") from None
         return round((time.perf_counter() - began) * 1e3, 2)
+
+
+def _mark_learned(shop: Workshop, service: str) -> None:
+    if learned := _learned(shop, service, shop.publisher.serving(service) or 0):
+        shop.store.mark_learned(service, learned)
+
+
+def _learned(shop: Workshop, service: str, release: int) -> dict[int, list[int]]:
+    """The rows that a release and each of its ancestors learned, back to the first whose bundle is gone."""
+    learned: dict[int, list[int]] = {}
+    with contextlib.suppress(NotFound, Broken):
+        while release:
+            lineage = shop.bundle(service, release).manifest["lineage"]
+            learned[release] = lineage["feedback_rows"]
+            release = lineage["previous"]
+    return learned
 
 
 def _load_stages(shop: Workshop, bundle: Bundle) -> None:
