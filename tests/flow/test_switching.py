@@ -8,13 +8,20 @@ from threading import Thread
 
 import pytest
 
+from fakes import FakeControl
 from flow.copies import begin, free_rows, give, keep, promote
 from flow.workshops import SERVICE, lease_of
-from perennial.jobs.release import mark_learned, roll_back, switch
+from perennial.errors import Broken, NotFound
+from perennial.jobs import release as releases
+from perennial.jobs.release import LOCK, deploy, mark_learned, roll_back, switch
+from perennial.jobs.run import Refused, Run
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop
 from perennial.types import Lease
 from serving import within
+
+CALLS_OF_A_DEPLOYMENT = 7
+"""The ensemble is loaded; then each of three stages is, and is waited for."""
 
 
 @pytest.fixture
@@ -42,6 +49,60 @@ def working(shop: Workshop, lease: Lease) -> Iterator[None]:
     finally:
         worker.stop()
         thread.join()
+
+
+# --- what a roll-back leads to
+
+
+def test_a_rollback_leads_to_what_served_before_even_if_it_is_newer(grown: Workshop) -> None:
+    switch(grown, SERVICE, 2)
+    assert roll_back(grown, SERVICE)["release"] == 4
+    assert free_rows(grown) == 0
+
+
+def test_to_roll_back_again_goes_further_back_and_never_to_the_bad_one(grown: Workshop) -> None:
+    assert [roll_back(grown, SERVICE)["release"] for _ in range(3)] == [3, 2, 1]
+    assert grown.publisher.versions(SERVICE) == [1]
+    with pytest.raises(NotFound, match="release 1 of 'tone' has no previous release"):
+        roll_back(grown, SERVICE)
+
+
+def test_a_candidate_that_was_not_promoted_is_none_to_go_back_to(grown: Workshop, lease: Lease) -> None:
+    publish(grown, begin(grown, lease).release)
+    assert grown.publisher.versions(SERVICE) == [3, 4, 5]
+    assert roll_back(grown, SERVICE)["release"] == 3
+
+
+def test_a_candidate_that_is_refused_at_its_promotion_leaves_the_repository(
+    grown: Workshop, lease: Lease
+) -> None:
+    job = begin(grown, lease)
+    switch(grown, SERVICE, 3)
+    publish(grown, job.release)
+    with pytest.raises(Refused, match="release 3 was promoted meanwhile"):
+        Run(grown, job, lease).step("promote", releases.promote)
+    assert (grown.publisher.serving(SERVICE), grown.publisher.versions(SERVICE)) == (3, [3, 4])
+
+
+def test_a_release_that_cannot_serve_is_none_to_go_back_to(
+    grown: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeControl()
+    monkeypatch.setattr(Workshop, "control", lambda shop: server.opened())
+    server.faults.extend([*[None] * CALLS_OF_A_DEPLOYMENT, Broken("no such tensor")])
+    with pytest.raises(Broken, match=r"release 2 of 'tone' cannot serve: no such tensor"):
+        switch(grown, SERVICE, 2)
+    assert (grown.publisher.serving(SERVICE), grown.publisher.versions(SERVICE)) == (4, [4])
+    assert free_rows(grown) == 0
+    assert roll_back(grown, SERVICE)["release"] == 3
+
+
+def publish(shop: Workshop, release: int) -> None:
+    with shop.state.lock(LOCK):
+        deploy(shop, shop.bundle(SERVICE, release))
+
+
+# --- which rows count as learned
 
 
 def test_an_older_release_knows_less_and_the_rest_is_free(grown: Workshop) -> None:

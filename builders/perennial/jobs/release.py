@@ -33,6 +33,7 @@ def promote(run: Run) -> Result:
     service, previous = run.job.service, run.job.steps["snapshot"]["previous"]
     serving = run.shop.publisher.serving(service) or 0
     if serving not in (previous, run.job.release):
+        take_back(run.shop, service, run.job.release, previous)  # it is published, but never served
         raise Refused(
             "refused", f"release {serving} was promoted meanwhile; the gates judged against {previous}"
         )
@@ -44,28 +45,32 @@ def promote(run: Run) -> Result:
 
 def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
     """Make `release` the serving one. Only the ensemble is loaded; if that fails the old one serves on."""
-    bundle = shop.bundle(service, release)
     with shop.state.lock(LOCK):
-        before = shop.publisher.serving(service) or 0
-        if release not in shop.publisher.versions(service):
-            deploy(shop, bundle)
-        swap_ms = _point(shop, service, release, before)
-        shop.store.put_service(record_of(shop, bundle))
-        _mark_learned(shop, service)
-    return {"release": release, "previous": before, "swap_ms": swap_ms}
+        return _switch(shop, service, release)
 
 
 def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
-    """Make the previous release serve again, and free what the bad one learned for another attempt."""
-    serving = shop.serving(service)
-    if serving is None:
-        raise NotFound(f"{service!r} has no serving release; `perennial build {service} --help` makes one")
-    previous = serving.manifest["lineage"]["previous"]
-    if not previous or not shop.state.bundle(service, previous).exists():
-        raise NotFound(
-            f"release {serving.release} of {service!r} has no previous release on disk to go back to"
-        )
-    return switch(shop, service, previous)
+    """Make the release that served before serve again, and free what the bad one learned for another attempt.
+
+    The bad one leaves the repository as well, so that to roll back once more does not bring it back.
+    """
+    with shop.state.lock(LOCK):
+        serving = shop.serving(service)
+        if serving is None:
+            raise NotFound(
+                f"{service!r} has no serving release; `perennial build {service} --help` makes one"
+            )
+        switched = _switch(shop, service, _before(shop, serving))
+        shop.publisher.retire(service, serving.release)
+    return switched
+
+
+def take_back(shop: Workshop, service: str, release: int, instead: int) -> None:
+    """Out of service, if it is there, and out of the repository, so that no roll-back leads to it."""
+    with shop.state.lock(LOCK):
+        if shop.publisher.serving(service) == release:
+            _switch(shop, service, instead)
+        shop.publisher.retire(service, release)
 
 
 def mark_learned(shop: Workshop, service: str) -> None:
@@ -115,6 +120,37 @@ def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
         trigger_count=settings.trigger_count,
         trigger_age_s=settings.trigger_age_s,
     )
+
+
+def _switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
+    bundle = shop.bundle(service, release)
+    before, published = shop.publisher.serving(service) or 0, shop.publisher.versions(service)
+    if release not in published:
+        deploy(shop, bundle)
+    try:
+        swap_ms = _point(shop, service, release, before)
+    except PerennialError:
+        if release not in published and shop.publisher.serving(service) != release:
+            shop.publisher.retire(service, release)  # it never served: no roll-back may lead to it
+        raise
+    shop.store.put_service(record_of(shop, bundle))
+    _mark_learned(shop, service)
+    return {"release": release, "previous": before, "swap_ms": swap_ms}
+
+
+def _before(shop: Workshop, serving: Bundle) -> int:
+    """The other release in the repository, which served before; a candidate of an open job is none.
+
+    Where there is no other, the one that the serving release was made from.
+    """
+    service = serving.service
+    candidates = {job.release for job in shop.store.jobs(service) if job.open}
+    beside = set(shop.publisher.versions(service)) - candidates - {serving.release}
+    previous: int = serving.manifest["lineage"]["previous"]
+    for release in (*beside, previous):
+        if release and shop.state.bundle(service, release).exists():
+            return release
+    raise NotFound(f"release {serving.release} of {service!r} has no previous release on disk to go back to")
 
 
 def _point(shop: Workshop, service: str, release: int, before: int) -> float | None:
