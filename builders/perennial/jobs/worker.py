@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.children import die_with_parent
-from perennial.errors import Fenced
+from perennial.errors import Fenced, PerennialError
 from perennial.jobs import release
 from perennial.jobs.due import Schedule
 from perennial.jobs.workshop import Workshop
@@ -74,16 +74,22 @@ class Worker:
             if self._stop.is_set() or not self._shop.store.job(job.id).open:
                 break
         else:
-            self._give_up(job, lease)
+            self._give_up(self._shop.store.job(job.id), lease)
         release.mark_learned(self._shop, job.service)  # a person may have switched since the job last looked
 
     def _give_up(self, job: Job, lease: Lease) -> None:
+        """Settle a job that used up its tries; a release that serves unwatched is taken back before that."""
+        self._shop.store.renew(lease, self._ttl_s)  # `Fenced` where another worker goes on with the job
         log = self._log(job)
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
         tries = self._shop.settings.worker.job_tries
-        self._shop.store.settle(
-            job, lease, "failed", f"ended {tries} times unsettled; {log} ends: {last[:300]}"
-        )
+        detail = f"ended {tries} times unsettled; {log} ends: {last[:300]}"
+        try:
+            previous = job.steps.get("snapshot", {}).get("previous", 0)
+            release.take_back(self._shop, job.service, job.release, previous)
+        except PerennialError as error:
+            detail += f"; release {job.release} could not be taken back: {error}"
+        self._shop.store.settle(job, lease, "failed", detail)
 
     def _mark_learned(self) -> None:
         """Mend what a kill in the middle of a switch left."""
