@@ -27,28 +27,41 @@ MAX_P99_RATIO, P99_FLOOR_US = 3.0, 50_000.0
 
 def watch(run: Run) -> Result:
     with run.shop.control() as control:
-        if control is None or run.base is None:
-            return {"reason": "no server runs" if run.base else "it is the first release"}
+        if run.base is None:
+            return {"reason": "it is the first release"}
+        if control is None:
+            return _taken_back(run) or {"reason": "no server runs"}
         return _watch(run, run.base, control)
 
 
 def _watch(run: Run, base: Bundle, control: Control) -> Result:
-    service, new = run.job.service, run.job.release
-    promoted = run.job.steps["promote"]
+    """Looks first and at the clock last: what came while it slept, or before a job went on, counts too."""
+    service, new, promoted = run.job.service, run.job.release, run.job.steps["promote"]
     rivals = Rivals(pipeline_of(run.shop.bundle(service, new)), pipeline_of(base))
     newest = promoted["newest_row"]
-    while (passed := time.time() - promoted["promoted_at"]) < run.settings.watch_s:
-        run.report("watch", passed, run.settings.watch_s, rivals.summary)
-        if run.shop.publisher.serving(service) != new:
-            return {"outcome": "fail", "reason": "a person took the release back", **rivals.figures}
+    while True:
         rows = run.shop.store.feedback(service, after_row=newest)
         newest = rows[-1].row if rows else newest
         rivals.compare([Example(row.text, row.label) for row in rows])
-        if reason := rivals.worse() or unhealthy(control.figures(service, new), promoted["p99_us_before"]):
-            release.switch(run.shop, service, base.release)
+        reason = rivals.worse() or unhealthy(control.figures(service, new), promoted["p99_us_before"])
+        if taken_back := _taken_back(run):
+            return {**taken_back, **rivals.figures}
+        if reason:
+            release.take_back(run.shop, service, new, base.release)
             return {"outcome": "fail", "reason": reason, **rivals.figures}
+        passed = time.time() - promoted["promoted_at"]
+        if passed >= run.settings.watch_s:
+            return {"reason": rivals.summary, **rivals.figures}
+        run.report("watch", passed, run.settings.watch_s, rivals.summary)
         time.sleep(PERIOD_S)
-    return {"reason": rivals.summary, **rivals.figures}
+
+
+def _taken_back(run: Run) -> Result:
+    """The end of a watch whose release does not serve any more; empty where it does."""
+    serving = run.shop.publisher.serving(run.job.service)
+    if serving == run.job.release:
+        return {}
+    return {"outcome": "fail", "reason": f"it was taken back: release {serving} serves"}
 
 
 @dataclass
