@@ -61,6 +61,14 @@ def test_a_watch_that_goes_on_late_still_looks(run: Run, server: FakeControl) ->
     assert (run.shop.publisher.serving(SERVICE), run.shop.publisher.versions(SERVICE)) == (1, [1])
 
 
+def test_failures_are_held_against_those_of_the_former_release(run: Run, server: FakeControl) -> None:
+    assert run.job.steps["promote"]["figures_before"] == {"succeeded": 960, "failed": 40, "p99_us": 20_000.0}
+    server.now = Figures(960, 40, 20_000.0)
+    assert "outcome" not in watch(run)
+    server.now = Figures(850, 150, 20_000.0)
+    assert watch(run)["reason"] == "150 of 1000 requests failed, 4.0% did before the promotion"
+
+
 def test_a_watch_that_goes_on_late_sees_that_a_person_rolled_back(run: Run) -> None:
     roll_back(run.shop, SERVICE)
     result = watch(run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from dataclasses import asdict
 from typing import Any
 
 from perennial.errors import Broken, NotFound, PerennialError
@@ -37,10 +38,11 @@ def promote(run: Run) -> Result:
         raise Refused(
             "refused", f"release {serving} was promoted meanwhile; the gates judged against {previous}"
         )
-    before_us = _p99_us(run.shop, service, serving)
+    # A try that was killed behind the switch left nothing to compare with: the former release is unloaded.
+    figures = _figures(run.shop, service, serving) if serving == previous else None
     newest = run.shop.store.newest_row(service)
     switched = switch(run.shop, service, run.job.release)
-    return {**switched, "promoted_at": time.time(), "newest_row": newest, "p99_us_before": before_us}
+    return {**switched, "promoted_at": time.time(), "newest_row": newest, "figures_before": figures}
 
 
 def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
@@ -198,7 +200,7 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
             control.wait_ready(model, bundle.release)
 
 
-def _p99_us(shop: Workshop, service: str, release: int) -> float | None:
-    """The serving release's p99 of the last minute, while the server still knows it."""
+def _figures(shop: Workshop, service: str, release: int) -> dict[str, Any] | None:
+    """What the server says of the serving release; None where no server runs, or no release serves."""
     with shop.control() as control:
-        return control.figures(service, release).p99_us if control and release else None
+        return asdict(control.figures(service, release)) if control and release else None

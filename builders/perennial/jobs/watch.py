@@ -38,12 +38,14 @@ def _watch(run: Run, base: Bundle, control: Control) -> Result:
     """Looks first and at the clock last: what came while it slept, or before a job went on, counts too."""
     service, new, promoted = run.job.service, run.job.release, run.job.steps["promote"]
     rivals = Rivals(pipeline_of(run.shop.bundle(service, new)), pipeline_of(base))
+    figures = promoted["figures_before"]
+    before = Figures(**figures) if figures else Figures(0, 0, None)
     newest = promoted["newest_row"]
     while True:
         rows = run.shop.store.feedback(service, after_row=newest)
         newest = rows[-1].row if rows else newest
         rivals.compare([Example(row.text, row.label) for row in rows])
-        reason = rivals.worse() or unhealthy(control.figures(service, new), promoted["p99_us_before"])
+        reason = rivals.worse() or unhealthy(control.figures(service, new), before)
         if taken_back := _taken_back(run):
             return {**taken_back, **rivals.figures}
         if reason:
@@ -99,15 +101,18 @@ class Rivals:
         return {"rows": self.rows, "only_new_right": self.only_new, "only_old_right": self.only_old}
 
 
-def unhealthy(figures: Figures, p99_us_before: float | None) -> str:
-    """Why the server's own figures say that the release must go; else empty."""
-    asked = figures.succeeded + figures.failed
-    if asked < MIN_REQUESTS:
+def unhealthy(now: Figures, before: Figures) -> str:
+    """Why the server's own figures say that the release must go; else empty.
+
+    Failures are also what users ask wrongly and what a full queue turns away, whichever release serves. So
+    their share must be surely, by the binomial test, more than `MAX_FAILURES` above the former release's.
+    """
+    if now.asked < MIN_REQUESTS:
         return ""
-    if figures.failed > MAX_FAILURES * asked:
-        return f"{figures.failed} of {asked} requests failed"
-    if figures.p99_us and p99_us_before and figures.p99_us > max(MAX_P99_RATIO * p99_us_before, P99_FLOOR_US):
-        return (
-            f"p99 is {figures.p99_us / 1e3:.0f} ms, before the promotion it was {p99_us_before / 1e3:.0f} ms"
-        )
+    usual = before.failed / max(before.asked, MIN_REQUESTS)  # of few requests no share can be told
+    allowed = min(1.0, usual + MAX_FAILURES)
+    if binomtest(now.failed, now.asked, allowed, alternative="greater").pvalue <= ALPHA:
+        return f"{now.failed} of {now.asked} requests failed, {usual:.1%} did before the promotion"
+    if now.p99_us and before.p99_us and now.p99_us > max(MAX_P99_RATIO * before.p99_us, P99_FLOOR_US):
+        return f"p99 is {now.p99_us / 1e3:.0f} ms, before the promotion it was {before.p99_us / 1e3:.0f} ms"
     return ""
