@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from fakes import FakeControl
 from flow.copies import promote
 from flow.workshops import SERVICE, TEACH, lease_of
+from perennial.errors import BadRequest, Unavailable
+from perennial.jobs import watch as watching
 from perennial.jobs.release import roll_back
 from perennial.jobs.run import Run
 from perennial.jobs.watch import watch
@@ -84,6 +87,40 @@ def test_a_roll_back_during_the_last_sleep_is_seen(run: Run, monkeypatch: pytest
 
     monkeypatch.setattr(time, "sleep", sleep)
     assert watch(run)["reason"] == TAKEN_BACK
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(
+    run: Run, server: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PERIOD_S", 0.0)
+    server.faults.extend([Unavailable("connection refused"), BadRequest("the model is not loaded yet")])
+    absent = iter([nullcontext(None), nullcontext(None)])
+    monkeypatch.setattr(Workshop, "control", lambda shop: next(absent, server.opened()))
+    assert "outcome" not in watch(run)
+    assert not server.faults and next(absent, None) is None
+    assert run.shop.publisher.serving(SERVICE) == 2
+
+
+def test_a_roll_back_while_the_server_is_away_is_seen(
+    run: Run, server: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workshop, "control", lambda shop: nullcontext(None))
+    roll_back(run.shop, SERVICE)
+    assert watch(run)["reason"] == TAKEN_BACK
+
+
+def test_a_release_whose_server_does_not_come_back_goes(
+    run: Run, server: FakeControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "PATIENCE_S", 0.0)
+    server.faults.extend([Unavailable("connection refused")] * 2)  # to the question, and to the switch
+    result = watch(run)
+    assert (result["outcome"], result["reason"]) == (
+        "fail",
+        "the server does not answer, 0 s after the watch",
+    )
+    assert not server.faults
+    assert (run.shop.publisher.serving(SERVICE), run.shop.publisher.versions(SERVICE)) == (1, [1])
 
 
 def test_where_no_server_runs_only_a_roll_back_counts(shop: Workshop, lease: Lease) -> None:

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from perennial.errors import Broken, NotFound, PerennialError
+from perennial.errors import Broken, NotFound, PerennialError, Unavailable
 from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
@@ -67,11 +67,14 @@ def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
     return switched
 
 
-def take_back(shop: Workshop, service: str, release: int, instead: int) -> None:
-    """Out of service, if it is there, and out of the repository, so that no roll-back leads to it."""
+def take_back(shop: Workshop, service: str, release: int, instead: int, insist: bool = False) -> None:
+    """Out of service, if it is there, and out of the repository, so that no roll-back leads to it.
+
+    To insist is to switch on disk, for the next start, even where the server does not answer.
+    """
     with shop.state.lock(LOCK):
         if shop.publisher.serving(service) == release:
-            _switch(shop, service, instead)
+            _switch(shop, service, instead, insist)
         shop.publisher.retire(service, release)
 
 
@@ -124,13 +127,13 @@ def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
     )
 
 
-def _switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
+def _switch(shop: Workshop, service: str, release: int, insist: bool = False) -> dict[str, Any]:
     bundle = shop.bundle(service, release)
     before, published = shop.publisher.serving(service) or 0, shop.publisher.versions(service)
     if release not in published:
         deploy(shop, bundle)
     try:
-        swap_ms = _point(shop, service, release, before)
+        swap_ms = _point(shop, service, release, before, insist)
     except PerennialError:
         if release not in published and shop.publisher.serving(service) != release:
             shop.publisher.retire(service, release)  # it never served: no roll-back may lead to it
@@ -155,7 +158,7 @@ def _before(shop: Workshop, serving: Bundle) -> int:
     raise NotFound(f"release {serving.release} of {service!r} has no previous release on disk to go back to")
 
 
-def _point(shop: Workshop, service: str, release: int, before: int) -> float | None:
+def _point(shop: Workshop, service: str, release: int, before: int, insist: bool) -> float | None:
     """Point the ensemble and load it; milliseconds, or None where no server runs."""
     with shop.control() as control:
         began = time.perf_counter()
@@ -165,6 +168,8 @@ def _point(shop: Workshop, service: str, release: int, before: int) -> float | N
         try:
             control.load(ensemble_model(service))
         except PerennialError as error:
+            if insist and isinstance(error, Unavailable):
+                return None
             if before:
                 shop.publisher.point(service, before)
                 control.load(ensemble_model(service))

@@ -6,19 +6,23 @@ Both releases answer each text that feedback brought since the promotion, which 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
+from perennial.errors import PerennialError
 from perennial.jobs import release
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.server.control import Control, Figures
+from perennial.server.control import Figures
 from perennial.types import Bundle, Example
 
 PERIOD_S = 1.0
+PATIENCE_S = 150.0
+"""How long a server may be away once the watch is over: to start again it has 120 s (`start_timeout_s`)."""
 ALPHA = 0.01
 """Stricter than a gate's, since the watch looks again and again."""
 MIN_REQUESTS, MAX_FAILURES = 100, 0.02
@@ -26,36 +30,60 @@ MAX_P99_RATIO, P99_FLOOR_US = 3.0, 50_000.0
 
 
 def watch(run: Run) -> Result:
-    with run.shop.control() as control:
-        if run.base is None:
-            return {"reason": "it is the first release"}
-        if control is None:
-            return _taken_back(run) or {"reason": "no server runs"}
-        return _watch(run, run.base, control)
+    promoted = run.job.steps["promote"]
+    if run.base is None:
+        return {"reason": "it is the first release"}
+    if promoted["swap_ms"] is None and promoted["figures_before"] is None:
+        return _taken_back(run) or {"reason": "no server runs"}
+    return _watch(run, run.base)
 
 
-def _watch(run: Run, base: Bundle, control: Control) -> Result:
+def _watch(run: Run, base: Bundle) -> Result:
     """Looks first and at the clock last: what came while it slept, or before a job went on, counts too."""
     service, new, promoted = run.job.service, run.job.release, run.job.steps["promote"]
     rivals = Rivals(pipeline_of(run.shop.bundle(service, new)), pipeline_of(base))
-    figures = promoted["figures_before"]
+    figures, newest = promoted["figures_before"], promoted["newest_row"]
     before = Figures(**figures) if figures else Figures(0, 0, None)
-    newest = promoted["newest_row"]
+    ends_at = promoted["promoted_at"] + run.settings.watch_s
+    gives_up_at = max(ends_at, time.time()) + PATIENCE_S
     while True:
-        rows = run.shop.store.feedback(service, after_row=newest)
-        newest = rows[-1].row if rows else newest
-        rivals.compare([Example(row.text, row.label) for row in rows])
-        reason = rivals.worse() or unhealthy(control.figures(service, new), before)
+        newest = _compare(run, rivals, newest)
+        now = _figures(run)
         if taken_back := _taken_back(run):
             return {**taken_back, **rivals.figures}
+        reason = (rivals.worse() or unhealthy(now, before)) if now else _gone(gives_up_at)
         if reason:
-            release.take_back(run.shop, service, new, base.release)
+            release.take_back(run.shop, service, new, base.release, insist=now is None)
             return {"outcome": "fail", "reason": reason, **rivals.figures}
-        passed = time.time() - promoted["promoted_at"]
-        if passed >= run.settings.watch_s:
+        if now and time.time() >= ends_at:
             return {"reason": rivals.summary, **rivals.figures}
-        run.report("watch", passed, run.settings.watch_s, rivals.summary)
+        message = rivals.summary if now else "waiting for the server"
+        run.report("watch", time.time() - promoted["promoted_at"], run.settings.watch_s, message)
         time.sleep(PERIOD_S)
+
+
+def _compare(run: Run, rivals: Rivals, after_row: int) -> int:
+    """Have the rivals answer the texts that came behind `after_row`; the last row of those."""
+    rows = run.shop.store.feedback(run.job.service, after_row)
+    rivals.compare([Example(row.text, row.label) for row in rows])
+    return rows[-1].row if rows else after_row
+
+
+def _figures(run: Run) -> Figures | None:
+    """What the server says of the new release; None while it is away, or does not know the release yet.
+
+    Found anew at each look, for a server that was started again may have other ports.
+    """
+    with contextlib.suppress(PerennialError), run.shop.control() as control:
+        return control.figures(run.job.service, run.job.release) if control else None
+    return None
+
+
+def _gone(gives_up_at: float) -> str:
+    """Why the release must go where its server does not come back: it may be what took that down."""
+    if time.time() < gives_up_at:
+        return ""
+    return f"the server does not answer, {PATIENCE_S:.0f} s after the watch"
 
 
 def _taken_back(run: Run) -> Result:
