@@ -13,7 +13,7 @@ from flow.copies import promote
 from flow.workshops import SERVICE, TEACH, lease_of
 from perennial.errors import BadRequest, Unavailable
 from perennial.jobs import watch as watching
-from perennial.jobs.release import roll_back
+from perennial.jobs.release import roll_back, switch
 from perennial.jobs.run import Run
 from perennial.jobs.watch import watch
 from perennial.jobs.workshop import Workshop
@@ -76,6 +76,13 @@ def test_a_watch_that_goes_on_late_sees_that_a_person_rolled_back(run: Run) -> N
     roll_back(run.shop, SERVICE)
     result = watch(run)
     assert (result["outcome"], result["reason"]) == ("fail", TAKEN_BACK)
+
+
+def test_a_release_that_was_taken_back_leaves_the_repository_however_that_came(run: Run) -> None:
+    switch(run.shop, SERVICE, 1)
+    assert run.shop.publisher.versions(SERVICE) == [1, 2]
+    assert watch(run)["reason"] == TAKEN_BACK
+    assert run.shop.publisher.versions(SERVICE) == [1]
 
 
 def test_a_roll_back_during_the_last_sleep_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

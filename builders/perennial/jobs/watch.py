@@ -33,15 +33,17 @@ def watch(run: Run) -> Result:
     promoted = run.job.steps["promote"]
     if run.base is None:
         return {"reason": "it is the first release"}
-    if promoted["swap_ms"] is None and promoted["figures_before"] is None:
-        return _taken_back(run) or {"reason": "no server runs"}
-    return _watch(run, run.base)
+    if promoted["swap_ms"] is not None or promoted["figures_before"]:
+        return _watch(run, run.base)
+    if reason := _taken_back(run):
+        return _end(run, run.base, reason)
+    return {"reason": "no server runs"}
 
 
 def _watch(run: Run, base: Bundle) -> Result:
     """Looks first and at the clock last: what came while it slept, or before a job went on, counts too."""
-    service, new, promoted = run.job.service, run.job.release, run.job.steps["promote"]
-    rivals = Rivals(pipeline_of(run.shop.bundle(service, new)), pipeline_of(base))
+    promoted, bundle = run.job.steps["promote"], run.shop.bundle(run.job.service, run.job.release)
+    rivals = Rivals(pipeline_of(bundle), pipeline_of(base))
     figures, newest = promoted["figures_before"], promoted["newest_row"]
     before = Figures(**figures) if figures else Figures(0, 0, None)
     ends_at = promoted["promoted_at"] + run.settings.watch_s
@@ -49,12 +51,9 @@ def _watch(run: Run, base: Bundle) -> Result:
     while True:
         newest = _compare(run, rivals, newest)
         now = _figures(run)
-        if taken_back := _taken_back(run):
-            return {**taken_back, **rivals.figures}
-        reason = (rivals.worse() or unhealthy(now, before)) if now else _gone(gives_up_at)
-        if reason:
-            release.take_back(run.shop, service, new, base.release, insist=now is None)
-            return {"outcome": "fail", "reason": reason, **rivals.figures}
+        against = (rivals.worse() or unhealthy(now, before)) if now else _gone(gives_up_at)
+        if reason := _taken_back(run) or against:
+            return {**_end(run, base, reason, insist=now is None), **rivals.figures}
         if now and time.time() >= ends_at:
             return {"reason": rivals.summary, **rivals.figures}
         message = rivals.summary if now else "waiting for the server"
@@ -86,12 +85,16 @@ def _gone(gives_up_at: float) -> str:
     return f"the server does not answer, {PATIENCE_S:.0f} s after the watch"
 
 
-def _taken_back(run: Run) -> Result:
-    """The end of a watch whose release does not serve any more; empty where it does."""
+def _taken_back(run: Run) -> str:
+    """Why a release that does not serve any more must not be kept; empty where it serves."""
     serving = run.shop.publisher.serving(run.job.service)
-    if serving == run.job.release:
-        return {}
-    return {"outcome": "fail", "reason": f"it was taken back: release {serving} serves"}
+    return "" if serving == run.job.release else f"it was taken back: release {serving} serves"
+
+
+def _end(run: Run, base: Bundle, reason: str, insist: bool = False) -> Result:
+    """The release goes, if a person or a try that was killed has not taken it out of service already."""
+    release.take_back(run.shop, run.job.service, run.job.release, base.release, insist)
+    return {"outcome": "fail", "reason": reason}
 
 
 @dataclass
