@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
+from perennial.errors import PerennialError
 from perennial.pipeline import Pipeline
 from perennial.protocols import Codec
+from perennial.server.control import Figures
 from perennial.types import Array, Tensors
 from tiny import LABELS
+
+
+class FakeControl:
+    """A server that loads anything and says `now` of every release, but for its `faults`.
+
+    Those are taken one a call: an error to raise, or None.
+    """
+
+    def __init__(self) -> None:
+        self.now = Figures(0, 0, None)
+        self.faults: deque[PerennialError | None] = deque()
+
+    @contextmanager
+    def opened(self) -> Iterator[FakeControl]:
+        """What a workshop gives as `control()`."""
+        yield self
+
+    def figures(self, model: str, version: int) -> Figures:
+        self._take()
+        return self.now
+
+    def load(self, model: str) -> None:
+        self._take()
+
+    def wait_ready(self, model: str, version: int) -> None:
+        self._take()
+
+    def _take(self) -> None:
+        if self.faults and (fault := self.faults.popleft()):
+            raise fault
 
 
 class FakeSession:

@@ -175,8 +175,13 @@ class Store(Protocol):
         """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try;
         `cancelled` frees them as if there had been none."""
 
-    def unlearn(self, service: str, release: int) -> None:
-        """A kept release was rolled back: free the rows that it learned for another try. Idempotent."""
+    def mark_learned(self, service: str, learned: Mapping[int, Sequence[int]]) -> None:
+        """What counts as learned, given the rows of the release that serves and of its known ancestors.
+
+        Their ended jobs are `kept`, and hold those of their rows that no other job holds. Any other `kept`
+        job is `rolled back` and frees its rows, unless it is older than all of these releases: what it
+        learned is in them. Open jobs are left alone. Idempotent.
+        """
 
     def enqueue(
         self, service: str, kind: str, reason: str, payload: Mapping[str, Any], first_release: int = 1

@@ -184,12 +184,91 @@ def test_rows_that_a_job_holds_are_no_backlog(store: Store, lease: Lease) -> Non
     assert store.backlog("sentiment", 3) == Backlog(0, 0, 0, None)
 
 
-def test_what_a_release_learned_is_free_again_once_it_is_rolled_back(store: Store, lease: Lease) -> None:
-    store.add_feedback(rows(2))
+# --- what serves, and what it has learned
+
+
+@pytest.fixture
+def learned(store: Store, lease: Lease) -> dict[int, list[int]]:
+    """The rows of three kept releases, 1, 2 and 4 of them: the number of free rows tells whose they are."""
+    return {release: learn(store, lease, count) for release, count in ((1, 1), (2, 2), (3, 4))}
+
+
+def learn(store: Store, lease: Lease, count: int) -> list[int]:
+    store.add_feedback(rows(count))
     job = running(store, lease)
-    store.claim(job, lease, 2, 3)
+    claimed = [one.row for one in store.claim(job, lease, count, 3)]
     store.settle(job, lease, "kept")
+    return claimed
+
+
+def states(store: Store) -> list[str]:
+    """In the order of the releases."""
+    return [job.state for job in sorted(store.jobs("sentiment"), key=lambda job: job.release)]
+
+
+def only(learned: dict[int, list[int]], *releases: int) -> dict[int, list[int]]:
+    return {release: learned[release] for release in releases}
+
+
+def test_what_no_release_that_counts_has_learned_is_free_again(
+    store: Store, learned: dict[int, list[int]]
+) -> None:
     for _ in range(2):
-        store.unlearn("sentiment", job.release)
-    assert store.job(job.id).state == "rolled back"
-    assert [one.attempts for one in store.claim(running(store, lease), lease, 10, 3)] == [1, 1]
+        store.mark_learned("sentiment", only(learned, 1, 3))
+    assert states(store) == ["kept", "rolled back", "kept"]
+    assert store.backlog("sentiment", 3) == Backlog(0, 2, 0, None)
+
+
+def test_a_release_that_counts_again_holds_its_rows_as_if_it_had_never_let_go(
+    store: Store, learned: dict[int, list[int]]
+) -> None:
+    for _ in range(3):
+        store.mark_learned("sentiment", only(learned, 1))
+        assert store.backlog("sentiment", 2) == Backlog(0, 6, 0, None), "none is spent by going to and fro"
+        store.mark_learned("sentiment", learned)
+        assert store.backlog("sentiment", 2) == Backlog(0, 0, 0, None)
+    assert states(store) == ["kept"] * 3
+
+
+def test_a_row_goes_from_one_release_to_another(
+    store: Store, lease: Lease, learned: dict[int, list[int]]
+) -> None:
+    store.mark_learned("sentiment", only(learned, 1))
+    job = running(store, lease)
+    other = {job.release: [one.row for one in store.claim(job, lease, 10, 3)]}
+    assert sorted(other[job.release]) == [*learned[2], *learned[3]]
+    store.settle(job, lease, "kept")
+    store.mark_learned("sentiment", learned)
+    assert states(store) == ["kept", "kept", "kept", "rolled back"]
+    store.mark_learned("sentiment", {**only(learned, 1), **other})
+    assert states(store) == ["kept", "rolled back", "rolled back", "kept"]
+    assert store.backlog("sentiment", 3) == Backlog(0, 0, 0, None)
+
+
+def test_releases_older_than_all_that_are_named_stay_as_they_are(
+    store: Store, learned: dict[int, list[int]]
+) -> None:
+    store.mark_learned("sentiment", only(learned, 2))
+    assert states(store) == ["kept", "kept", "rolled back"]
+
+
+def test_an_open_job_keeps_its_rows_whatever_serves(
+    store: Store, lease: Lease, learned: dict[int, list[int]]
+) -> None:
+    store.mark_learned("sentiment", only(learned, 1))
+    job = running(store, lease)
+    claimed = store.claim(job, lease, 10, 3)
+    for releases in ((1, 2, 3), (1,), (1, 2, 3)):
+        store.mark_learned("sentiment", only(learned, *releases))
+        assert (store.job(job.id), store.claim(job, lease, 10, 3)) == (job, claimed)
+    store.settle(job, lease, "refused")
+    assert store.backlog("sentiment", 3) == Backlog(0, 6, 0, None)
+    store.mark_learned("sentiment", learned)
+    assert store.backlog("sentiment", 3) == Backlog(0, 0, 0, None)
+
+
+def test_another_services_rows_are_none_of_it(
+    store: Store, lease: Lease, learned: dict[int, list[int]]
+) -> None:
+    store.mark_learned("topics", only(learned, 1))
+    assert states(store) == ["kept"] * 3

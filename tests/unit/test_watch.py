@@ -55,14 +55,37 @@ def test_evidence_adds_up_over_rounds(tmp_path: Path) -> None:
     assert verdicts == [False, False, True, True]
 
 
+NOTHING = Figures(0, 0, None)
+
+
 def test_failures_and_a_slow_tail_are_reasons_to_go() -> None:
-    assert unhealthy(Figures(succeeded=97, failed=3, p99_us=None), None) == "3 of 100 requests failed"
-    slow = unhealthy(Figures(1000, 0, 200_000.0), 20_000.0)
+    failing = unhealthy(Figures(90, 10, None), NOTHING)
+    assert failing == "10 of 100 requests failed, 0.0% did before the promotion"
+    slow = unhealthy(Figures(1000, 0, 200_000.0), Figures(1000, 0, 20_000.0))
     assert slow == "p99 is 200 ms, before the promotion it was 20 ms"
 
 
 def test_few_requests_and_small_differences_are_not() -> None:
-    assert unhealthy(Figures(0, 50, None), None) == ""
-    assert unhealthy(Figures(1000, 0, 40_000.0), 10_000.0) == "", "below the floor nobody would notice"
-    assert unhealthy(Figures(1000, 0, 55_000.0), 20_000.0) == ""
-    assert unhealthy(Figures(1000, 0, 500_000.0), None) == "", "nothing to compare with"
+    assert unhealthy(Figures(0, 50, None), NOTHING) == ""
+    assert unhealthy(Figures(97, 3, None), NOTHING) == "", "chance does that with one failure in fifty"
+    fast = Figures(1000, 0, 10_000.0)
+    assert unhealthy(Figures(1000, 0, 40_000.0), fast) == "", "below the floor nobody would notice"
+    assert unhealthy(Figures(1000, 0, 55_000.0), Figures(1000, 0, 20_000.0)) == ""
+    assert unhealthy(Figures(1000, 0, 500_000.0), NOTHING) == "", "nothing to compare with"
+
+
+def test_users_who_ask_wrongly_do_not_speak_against_a_release() -> None:
+    usual = Figures(succeeded=9_700, failed=300, p99_us=None)
+    assert unhealthy(Figures(970, 30, None), usual) == ""
+    assert unhealthy(Figures(955, 45, None), usual) == ""
+    worse = unhealthy(Figures(900, 100, None), usual)
+    assert worse == "100 of 1000 requests failed, 3.0% did before the promotion"
+    assert unhealthy(NOTHING, usual) == ""
+
+
+def test_a_share_of_few_requests_excuses_nothing() -> None:
+    assert unhealthy(Figures(500, 500, None), Figures(0, 3, None)) != ""
+
+
+def test_a_service_that_always_failed_is_not_the_new_releases_fault() -> None:
+    assert unhealthy(Figures(0, 1000, None), Figures(0, 1000, None)) == ""

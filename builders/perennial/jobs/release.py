@@ -5,11 +5,13 @@ One process at a time changes the repository (`state.lock`); the server is told 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from dataclasses import asdict
 from typing import Any
 
-from perennial.errors import Broken, NotFound, PerennialError
+from perennial.errors import Broken, NotFound, PerennialError, Unavailable
 from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
@@ -32,40 +34,58 @@ def promote(run: Run) -> Result:
     service, previous = run.job.service, run.job.steps["snapshot"]["previous"]
     serving = run.shop.publisher.serving(service) or 0
     if serving not in (previous, run.job.release):
+        take_back(run.shop, service, run.job.release, previous)  # it is published, but never served
         raise Refused(
             "refused", f"release {serving} was promoted meanwhile; the gates judged against {previous}"
         )
-    before_us = _p99_us(run.shop, service, serving)
+    # A try that was killed behind the switch left nothing to compare with: the former release is unloaded.
+    figures = _figures(run.shop, service, serving) if serving == previous else None
     newest = run.shop.store.newest_row(service)
     switched = switch(run.shop, service, run.job.release)
-    return {**switched, "promoted_at": time.time(), "newest_row": newest, "p99_us_before": before_us}
+    return {**switched, "promoted_at": time.time(), "newest_row": newest, "figures_before": figures}
 
 
 def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
     """Make `release` the serving one. Only the ensemble is loaded; if that fails the old one serves on."""
-    bundle = shop.bundle(service, release)
     with shop.state.lock(LOCK):
-        before = shop.publisher.serving(service) or 0
-        if release not in shop.publisher.versions(service):
-            deploy(shop, bundle)
-        swap_ms = _point(shop, service, release, before)
-        shop.store.put_service(record_of(shop, bundle))
-    return {"release": release, "previous": before, "swap_ms": swap_ms}
+        return _switch(shop, service, release)
 
 
 def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
-    """Make the previous release serve again, and free what the bad one learned for another attempt."""
-    serving = shop.serving(service)
-    if serving is None:
-        raise NotFound(f"{service!r} has no serving release; `perennial build {service} --help` makes one")
-    previous = serving.manifest["lineage"]["previous"]
-    if not previous or not shop.state.bundle(service, previous).exists():
-        raise NotFound(
-            f"release {serving.release} of {service!r} has no previous release on disk to go back to"
-        )
-    switched = switch(shop, service, previous)
-    shop.store.unlearn(service, serving.release)
+    """Make the release that served before serve again, and free what the bad one learned for another attempt.
+
+    The bad one leaves the repository as well, so that to roll back once more does not bring it back.
+    """
+    with shop.state.lock(LOCK):
+        serving = shop.serving(service)
+        if serving is None:
+            raise NotFound(
+                f"{service!r} has no serving release; `perennial build {service} --help` makes one"
+            )
+        switched = _switch(shop, service, _before(shop, serving))
+        shop.publisher.retire(service, serving.release)
     return switched
+
+
+def take_back(shop: Workshop, service: str, release: int, instead: int, insist: bool = False) -> None:
+    """Out of service, if it is there, and out of the repository, so that no roll-back leads to it.
+
+    To insist is to switch on disk, for the next start, even where the server does not answer.
+    """
+    with shop.state.lock(LOCK):
+        if shop.publisher.serving(service) == release:
+            _switch(shop, service, instead, insist)
+        shop.publisher.retire(service, release)
+
+
+def mark_learned(shop: Workshop, service: str) -> None:
+    """Have the rows count as learned that what serves now has learned, and no others.
+
+    Every switch does so. Done again it mends what a kill just after a switch left, and what a job that was
+    open at the switch has settled since.
+    """
+    with shop.state.lock(LOCK):
+        _mark_learned(shop, service)
 
 
 def deploy(shop: Workshop, bundle: Bundle) -> None:
@@ -107,7 +127,38 @@ def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
     )
 
 
-def _point(shop: Workshop, service: str, release: int, before: int) -> float | None:
+def _switch(shop: Workshop, service: str, release: int, insist: bool = False) -> dict[str, Any]:
+    bundle = shop.bundle(service, release)
+    before, published = shop.publisher.serving(service) or 0, shop.publisher.versions(service)
+    if release not in published:
+        deploy(shop, bundle)
+    try:
+        swap_ms = _point(shop, service, release, before, insist)
+    except PerennialError:
+        if release not in published and shop.publisher.serving(service) != release:
+            shop.publisher.retire(service, release)  # it never served: no roll-back may lead to it
+        raise
+    shop.store.put_service(record_of(shop, bundle))
+    _mark_learned(shop, service)
+    return {"release": release, "previous": before, "swap_ms": swap_ms}
+
+
+def _before(shop: Workshop, serving: Bundle) -> int:
+    """The other release in the repository, which served before; a candidate of an open job is none.
+
+    Where there is no other, the one that the serving release was made from.
+    """
+    service = serving.service
+    candidates = {job.release for job in shop.store.jobs(service) if job.open}
+    beside = set(shop.publisher.versions(service)) - candidates - {serving.release}
+    previous: int = serving.manifest["lineage"]["previous"]
+    for release in (*beside, previous):
+        if release and shop.state.bundle(service, release).exists():
+            return release
+    raise NotFound(f"release {serving.release} of {service!r} has no previous release on disk to go back to")
+
+
+def _point(shop: Workshop, service: str, release: int, before: int, insist: bool) -> float | None:
     """Point the ensemble and load it; milliseconds, or None where no server runs."""
     with shop.control() as control:
         began = time.perf_counter()
@@ -117,11 +168,29 @@ def _point(shop: Workshop, service: str, release: int, before: int) -> float | N
         try:
             control.load(ensemble_model(service))
         except PerennialError as error:
+            if insist and isinstance(error, Unavailable):
+                return None
             if before:
                 shop.publisher.point(service, before)
                 control.load(ensemble_model(service))
             raise Broken(f"release {release} of {service!r} cannot serve: {error}") from None
         return round((time.perf_counter() - began) * 1e3, 2)
+
+
+def _mark_learned(shop: Workshop, service: str) -> None:
+    if learned := _learned(shop, service, shop.publisher.serving(service) or 0):
+        shop.store.mark_learned(service, learned)
+
+
+def _learned(shop: Workshop, service: str, release: int) -> dict[int, list[int]]:
+    """The rows that a release and each of its ancestors learned, back to the first whose bundle is gone."""
+    learned: dict[int, list[int]] = {}
+    with contextlib.suppress(NotFound, Broken):
+        while release:
+            lineage = shop.bundle(service, release).manifest["lineage"]
+            learned[release] = lineage["feedback_rows"]
+            release = lineage["previous"]
+    return learned
 
 
 def _load_stages(shop: Workshop, bundle: Bundle) -> None:
@@ -136,7 +205,7 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
             control.wait_ready(model, bundle.release)
 
 
-def _p99_us(shop: Workshop, service: str, release: int) -> float | None:
-    """The serving release's p99 of the last minute, while the server still knows it."""
+def _figures(shop: Workshop, service: str, release: int) -> dict[str, Any] | None:
+    """What the server says of the serving release; None where no server runs, or no release serves."""
     with shop.control() as control:
-        return control.figures(service, release).p99_us if control and release else None
+        return asdict(control.figures(service, release)) if control and release else None

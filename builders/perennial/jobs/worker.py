@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from perennial.children import die_with_parent
-from perennial.errors import Fenced
+from perennial.errors import Fenced, PerennialError
+from perennial.jobs import release
 from perennial.jobs.due import Schedule
 from perennial.jobs.workshop import Workshop
 from perennial.types import Job, Lease
@@ -60,6 +61,7 @@ class Worker:
     def run_until(self, job: Job, lease: Lease) -> None:
         """Run what is queued, here and now, until `job` is settled; then let go of the lease."""
         try:
+            self._mark_learned()
             while self._shop.store.job(job.id).open and (waiting := self._shop.store.next_job(lease)):
                 self.run(waiting, lease)
         finally:
@@ -67,18 +69,35 @@ class Worker:
 
     def run(self, job: Job, lease: Lease) -> None:
         """Run the job in a child until it is settled, and renew the lease meanwhile."""
-        tries = self._shop.settings.worker.job_tries
-        for _ in range(tries):
+        for _ in range(self._shop.settings.worker.job_tries):
             self._run_once(job, lease)
             if self._stop.is_set() or not self._shop.store.job(job.id).open:
-                return
+                break
+        else:
+            self._give_up(self._shop.store.job(job.id), lease)
+        release.mark_learned(self._shop, job.service)  # a person may have switched since the job last looked
+
+    def _give_up(self, job: Job, lease: Lease) -> None:
+        """Settle a job that used up its tries; a release that serves unwatched is taken back before that."""
+        self._shop.store.renew(lease, self._ttl_s)  # `Fenced` where another worker goes on with the job
         log = self._log(job)
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        self._shop.store.settle(
-            job, lease, "failed", f"ended {tries} times unsettled; {log} ends: {last[:300]}"
-        )
+        tries = self._shop.settings.worker.job_tries
+        detail = f"ended {tries} times unsettled; {log} ends: {last[:300]}"
+        try:
+            previous = job.steps.get("snapshot", {}).get("previous", 0)
+            release.take_back(self._shop, job.service, job.release, previous)
+        except PerennialError as error:
+            detail += f"; release {job.release} could not be taken back: {error}"
+        self._shop.store.settle(job, lease, "failed", detail)
+
+    def _mark_learned(self) -> None:
+        """Mend what a kill in the middle of a switch left."""
+        for service in self._shop.store.services():
+            release.mark_learned(self._shop, service)
 
     def _work_under(self, lease: Lease) -> None:
+        self._mark_learned()
         while not self._stop.is_set():
             lease = self._shop.store.renew(lease, self._ttl_s)
             self._schedule.enqueue_due()

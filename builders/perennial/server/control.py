@@ -55,6 +55,10 @@ class Figures:
     failed: int
     p99_us: float | None
 
+    @property
+    def asked(self) -> int:
+        return self.succeeded + self.failed
+
 
 @dataclass(frozen=True)
 class Spent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from http.client import HTTPException
 
 from perennial.errors import Unavailable
 
@@ -19,7 +20,7 @@ def read(url: str, timeout_s: float = 5.0) -> str:
         with _direct.open(url, timeout=timeout_s) as response:
             text: str = response.read().decode()
             return text
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # the latter where the server ends in mid-sentence
         raise Unavailable(f"the server's metrics at {url} do not answer: {error}") from None
 
 

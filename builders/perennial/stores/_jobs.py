@@ -6,7 +6,7 @@ Functions that change anything run in a write transaction.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
@@ -17,6 +17,7 @@ from perennial.stores._schema import feedback, jobs
 from perennial.types import Job, JobState
 
 OPEN = ("queued", "running")
+ROWS_A_QUERY = 1000
 
 
 def enqueue(
@@ -93,11 +94,17 @@ def settle(connection: Connection, job_id: str, state: JobState, detail: str) ->
         free_rows(connection, job_id, attempts=int(state != "cancelled"))
 
 
-def unlearn(connection: Connection, service: str, release: int) -> None:
-    learned = (jobs.c.service == service) & (jobs.c.release == release) & (jobs.c.state == "kept")
-    for job_id in connection.execute(select(jobs.c.id).where(learned)).scalars().all():
+def mark_learned(connection: Connection, service: str, learned: Mapping[int, Sequence[int]]) -> None:
+    """All rows are let go before any is taken: two releases may have learned the same one."""
+    ended = (jobs.c.service == service) & jobs.c.state.not_in(OPEN)
+    known = jobs.c.release.in_(list(learned))
+    unknown = (jobs.c.release > min(learned)) & ~known & (jobs.c.state == "kept")
+    for job_id in connection.execute(select(jobs.c.id).where(ended & unknown)).scalars().all():
         _change(connection, jobs.c.id == job_id, state="rolled back")
         free_rows(connection, job_id)
+    for job_id, release in connection.execute(select(jobs.c.id, jobs.c.release).where(ended & known)).all():
+        _change(connection, jobs.c.id == job_id, state="kept")
+        _take_rows(connection, job_id, learned[release])
 
 
 def require_open(connection: Connection, job_id: str) -> Job:
@@ -110,6 +117,14 @@ def require_open(connection: Connection, job_id: str) -> Job:
 def free_rows(connection: Connection, job_id: str, attempts: int = 1) -> None:
     freed = update(feedback).where(feedback.c.job == job_id)
     connection.execute(freed.values(job=None, attempts=feedback.c.attempts + attempts))
+
+
+def _take_rows(connection: Connection, job_id: str, rows: Sequence[int]) -> None:
+    """The job holds those that nobody holds, as if it had never let them go."""
+    for start in range(0, len(rows), ROWS_A_QUERY):
+        free = feedback.c.row.in_(rows[start : start + ROWS_A_QUERY]) & feedback.c.job.is_(None)
+        taken = update(feedback).where(free)
+        connection.execute(taken.values(job=job_id, attempts=feedback.c.attempts - 1))
 
 
 def _oldest(connection: Connection, state: JobState) -> Job | None:
