@@ -97,13 +97,14 @@ class ClassifyCodec:
 
     def _answer(self, probabilities: Array, top: Array) -> Tensors:
         """From (texts, labels) probabilities and the (texts, k) indices of the best, best first."""
-        top_scores = np.take_along_axis(probabilities, top, axis=1)
-        label = self._label_bytes[top[:, :1]]
+        top_scores = probabilities[np.arange(len(top))[:, None], top]
+        top_labels = self._label_bytes[top]
+        label = top_labels[:, :1].copy()
         label[top_scores[:, :1] < self._threshold] = b""
         return {
             "LABEL": label,
             "SCORE": top_scores[:, :1],
-            "TOP_LABELS": self._label_bytes[top],
+            "TOP_LABELS": top_labels,
             "TOP_SCORES": top_scores,
         }
 
