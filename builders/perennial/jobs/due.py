@@ -54,7 +54,7 @@ class Schedule:
         vain = [*takewhile(lambda job: job.state in NO_VERDICT, jobs)]
         if not vain:
             return False
-        pause_s = min(FIRST_PAUSE_S * 2 ** (len(vain) - 1), LONGEST_PAUSE_S)
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** (len(vain) - 1), LONGEST_PAUSE_S)
         return now - (vain[0].finished_at or now) < pause_s
 
 

@@ -191,7 +191,7 @@ class _Best:
         self._task, self._model, self._validation = task, model, validation
         self._metric, self._board = metric, board
         self.epoch = 0
-        self.first = self._judge(0)
+        self.first = self.metrics = self._judge(0)
 
     def look(self, epoch: int, step: int) -> None:
         metrics = self._judge(step)
