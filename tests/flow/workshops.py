@@ -45,11 +45,11 @@ def run(shop: Workshop, job: Job) -> Job:
     return done
 
 
-def news(count: int, labels: tuple[str, ...] = LABELS) -> list[NewFeedback]:
+def news(count: int) -> list[NewFeedback]:
     """Feedback of a new domain: days, whose tone is told by a word that the first release never saw."""
-    tones = dict(zip(LABELS, ("zzz", "mmm", "xxx"), strict=True))
+    tones = ("zzz", "mmm", "xxx")
     return [
-        NewFeedback(SERVICE, f"day {number} it was {tones[labels[number % 3]]}", LABELS[number % 3])
+        NewFeedback(SERVICE, f"day {number} it was {tones[number % 3]}", LABELS[number % 3])
         for number in range(count)
     ]
 
