@@ -175,12 +175,12 @@ class Store(Protocol):
         """End the job, and in the same commit mark its rows learned (`kept`) or free them for another try;
         `cancelled` frees them as if there had been none."""
 
-    def mark_learned(self, service: str, learned: Mapping[int, Sequence[int]]) -> None:
-        """What counts as learned, given the rows of the release that serves and of its known ancestors.
+    def mark_learned(self, service: str, learned: Mapping[str, Sequence[int]], since: int) -> None:
+        """What counts as learned: the rows that the jobs of the serving release and of its ancestors learned.
 
-        Their ended jobs are `kept`, and hold those of their rows that no other job holds. Any other `kept`
-        job is `rolled back` and frees its rows, unless it is older than all of these releases: what it
-        learned is in them. Open jobs are left alone. Idempotent.
+        Those jobs hold them, as far as no other job does, and are `kept` where they were `rolled back`. Any
+        other rebuild newer than release `since` lets its rows go, and is `rolled back` where it was `kept`.
+        Open jobs are left alone. Idempotent.
         """
 
     def enqueue(

@@ -187,18 +187,22 @@ def test_rows_that_a_job_holds_are_no_backlog(store: Store, lease: Lease) -> Non
 # --- what serves, and what it has learned
 
 
+Learned = dict[int, tuple[str, list[int]]]
+"""The job of a release, and the rows that it learned."""
+
+
 @pytest.fixture
-def learned(store: Store, lease: Lease) -> dict[int, list[int]]:
-    """The rows of three kept releases, 1, 2 and 4 of them: the number of free rows tells whose they are."""
+def learned(store: Store, lease: Lease) -> Learned:
+    """Three kept releases, of 1, 2 and 4 rows: the number of free rows tells whose they are."""
     return {release: learn(store, lease, count) for release, count in ((1, 1), (2, 2), (3, 4))}
 
 
-def learn(store: Store, lease: Lease, count: int) -> list[int]:
+def learn(store: Store, lease: Lease, count: int) -> tuple[str, list[int]]:
     store.add_feedback(rows(count))
     job = running(store, lease)
     claimed = [one.row for one in store.claim(job, lease, count, 3)]
     store.settle(job, lease, "kept")
-    return claimed
+    return job.id, claimed
 
 
 def states(store: Store) -> list[str]:
@@ -206,69 +210,82 @@ def states(store: Store) -> list[str]:
     return [job.state for job in sorted(store.jobs("sentiment"), key=lambda job: job.release)]
 
 
-def only(learned: dict[int, list[int]], *releases: int) -> dict[int, list[int]]:
-    return {release: learned[release] for release in releases}
+def mark(store: Store, learned: Learned, *releases: int, since: int = 0) -> None:
+    store.mark_learned("sentiment", dict(learned[release] for release in releases), since)
 
 
-def test_what_no_release_that_counts_has_learned_is_free_again(
-    store: Store, learned: dict[int, list[int]]
-) -> None:
+def test_what_no_release_that_counts_has_learned_is_free_again(store: Store, learned: Learned) -> None:
     for _ in range(2):
-        store.mark_learned("sentiment", only(learned, 1, 3))
+        mark(store, learned, 1, 3)
     assert states(store) == ["kept", "rolled back", "kept"]
     assert store.backlog("sentiment", 3) == Backlog(0, 2, 0, None)
 
 
 def test_a_release_that_counts_again_holds_its_rows_as_if_it_had_never_let_go(
-    store: Store, learned: dict[int, list[int]]
+    store: Store, learned: Learned
 ) -> None:
     for _ in range(3):
-        store.mark_learned("sentiment", only(learned, 1))
+        mark(store, learned, 1)
         assert store.backlog("sentiment", 2) == Backlog(0, 6, 0, None), "none is spent by going to and fro"
-        store.mark_learned("sentiment", learned)
+        mark(store, learned, 1, 2, 3)
         assert store.backlog("sentiment", 2) == Backlog(0, 0, 0, None)
     assert states(store) == ["kept"] * 3
 
 
-def test_a_row_goes_from_one_release_to_another(
-    store: Store, lease: Lease, learned: dict[int, list[int]]
-) -> None:
-    store.mark_learned("sentiment", only(learned, 1))
+def test_a_row_goes_from_one_release_to_another(store: Store, lease: Lease, learned: Learned) -> None:
+    mark(store, learned, 1)
     job = running(store, lease)
-    other = {job.release: [one.row for one in store.claim(job, lease, 10, 3)]}
-    assert sorted(other[job.release]) == [*learned[2], *learned[3]]
+    learned[4] = job.id, [one.row for one in store.claim(job, lease, 10, 3)]
+    assert sorted(learned[4][1]) == [*learned[2][1], *learned[3][1]]
     store.settle(job, lease, "kept")
-    store.mark_learned("sentiment", learned)
+    mark(store, learned, 1, 2, 3)
     assert states(store) == ["kept", "kept", "kept", "rolled back"]
-    store.mark_learned("sentiment", {**only(learned, 1), **other})
+    mark(store, learned, 1, 4)
     assert states(store) == ["kept", "rolled back", "rolled back", "kept"]
     assert store.backlog("sentiment", 3) == Backlog(0, 0, 0, None)
 
 
-def test_releases_older_than_all_that_are_named_stay_as_they_are(
-    store: Store, learned: dict[int, list[int]]
+def test_releases_that_are_older_than_all_that_is_known_stay_as_they_are(
+    store: Store, learned: Learned
 ) -> None:
-    store.mark_learned("sentiment", only(learned, 2))
+    mark(store, learned, 2, since=2)
     assert states(store) == ["kept", "kept", "rolled back"]
 
 
-def test_an_open_job_keeps_its_rows_whatever_serves(
-    store: Store, lease: Lease, learned: dict[int, list[int]]
+def test_a_release_without_ancestors_leaves_nothing_learned_but_its_own(
+    store: Store, learned: Learned
 ) -> None:
-    store.mark_learned("sentiment", only(learned, 1))
+    mark(store, learned, 2)
+    assert states(store) == ["rolled back", "kept", "rolled back"]
+
+
+def test_a_job_that_failed_holds_the_rows_of_a_release_that_serves_and_stays_failed(
+    store: Store, lease: Lease
+) -> None:
+    store.add_feedback(rows(2))
+    job = running(store, lease)
+    claimed = [one.row for one in store.claim(job, lease, 2, 3)]
+    store.settle(job, lease, "failed")
+    for _ in range(2):
+        store.mark_learned("sentiment", {job.id: claimed}, 0)
+        assert (states(store), store.backlog("sentiment", 3)) == (["failed"], Backlog(0, 0, 0, None))
+    store.mark_learned("sentiment", {}, 0)
+    assert store.backlog("sentiment", 3).waiting == 2
+
+
+def test_an_open_job_keeps_its_rows_whatever_serves(store: Store, lease: Lease, learned: Learned) -> None:
+    mark(store, learned, 1)
     job = running(store, lease)
     claimed = store.claim(job, lease, 10, 3)
     for releases in ((1, 2, 3), (1,), (1, 2, 3)):
-        store.mark_learned("sentiment", only(learned, *releases))
+        mark(store, learned, *releases)
         assert (store.job(job.id), store.claim(job, lease, 10, 3)) == (job, claimed)
     store.settle(job, lease, "refused")
     assert store.backlog("sentiment", 3) == Backlog(0, 6, 0, None)
-    store.mark_learned("sentiment", learned)
+    mark(store, learned, 1, 2, 3)
     assert store.backlog("sentiment", 3) == Backlog(0, 0, 0, None)
 
 
-def test_another_services_rows_are_none_of_it(
-    store: Store, lease: Lease, learned: dict[int, list[int]]
-) -> None:
-    store.mark_learned("topics", only(learned, 1))
+def test_another_services_rows_are_none_of_it(store: Store, learned: Learned) -> None:
+    store.mark_learned("topics", dict([learned[1]]), 0)
     assert states(store) == ["kept"] * 3

@@ -24,11 +24,12 @@ def begin(shop: Workshop, lease: Lease) -> Job:
     job = shop.store.next_job(lease)
     assert job
     rows = [row.row for row in shop.store.claim(job, lease, 1000, 10)]
-    learned = {"previous": base.release, "feedback_rows": rows}
+    learned = {"previous": base.release, "parent": base.release, "feedback_rows": rows}
     folder = shop.state.bundle(SERVICE, job.release)
     shutil.copytree(base.folder, folder, ignore=shutil.ignore_patterns(MANIFEST))
     lineage = {**base.manifest["lineage"], **learned}
-    write_manifest(folder, {**base.manifest, "release": job.release, "lineage": lineage})
+    told = {"job": job.id, "release": job.release, "lineage": lineage}
+    write_manifest(folder, {**base.manifest, **told})
     return shop.store.record(job, lease, "snapshot", {"base": base.release, **learned})
 
 

@@ -63,7 +63,8 @@ def test_a_release_that_cannot_be_taken_back_keeps_its_rows_and_says_so(
     job = promote(shop, lease)
     shutil.rmtree(shop.state.bundle(SERVICE, 1))
     worker.run(job, lease)
-    assert "release 2 could not be taken back" in shop.store.job(job.id).detail
+    done = shop.store.job(job.id)
+    assert done.state == "failed" and "release 2 could not be taken back" in done.detail
     assert (shop.publisher.serving(SERVICE), free_rows(shop)) == (2, 0)
 
 

@@ -13,7 +13,7 @@ from flow.copies import begin, free_rows, give, keep, promote
 from flow.workshops import SERVICE, lease_of
 from perennial.errors import Broken, NotFound
 from perennial.jobs import release as releases
-from perennial.jobs.release import LOCK, deploy, mark_learned, roll_back, switch
+from perennial.jobs.release import LOCK, deploy, roll_back, settle_rows, switch
 from perennial.jobs.run import Refused, Run
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop
@@ -128,7 +128,7 @@ def test_rows_that_another_job_claimed_come_back_when_it_lets_them_go(grown: Wor
     assert len(grown.store.claim(job, lease, 10, 10)) == 4
     grown.store.settle(job, lease, "refused")
     assert free_rows(grown) == 4
-    mark_learned(grown, SERVICE)
+    settle_rows(grown, SERVICE)
     assert free_rows(grown) == 0
 
 
@@ -146,7 +146,7 @@ def test_a_job_that_is_kept_after_its_release_was_taken_back_has_learned_nothing
     job = promote(shop, lease)
     roll_back(shop, SERVICE)
     shop.store.settle(job, lease, "kept")
-    mark_learned(shop, SERVICE)
+    settle_rows(shop, SERVICE)
     assert (shop.store.job(job.id).state, free_rows(shop)) == ("rolled back", 1)
 
 

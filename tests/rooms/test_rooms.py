@@ -21,6 +21,7 @@ GROUND = {
     "children",
     "errors",
     "memory",
+    "pauses",
     "pipeline",
     "plugins",
     "predictions",

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from perennial.config import ServiceSettings
-from perennial.jobs.due import CHECK_PERIOD_S, FIRST_PAUSE_S, Schedule
+from perennial.jobs.due import CHECK_PERIOD_S, Schedule
 from perennial.jobs.workshop import Workshop
+from perennial.pauses import FIRST_PAUSE_S
 from perennial.split import ENOUGH_ROWS
 from perennial.types import Job, JobState, NewFeedback, ServiceRecord
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from perennial.pauses import FIRST_PAUSE_S
 from perennial.serve.trigger import LOOK_PERIOD_S, QUIET_S, Trigger
 from perennial.split import ENOUGH_ROWS
 from perennial.types import NewFeedback, ServiceRecord
@@ -68,3 +69,22 @@ def test_feedback_that_waited_too_long_waits_on_while_it_is_too_little_to_judge_
     clock.time = store.feedback("sentiment")[0].created_at + many.trigger_age_s
     Trigger(store, clock).added(many, 0)
     assert store.jobs() == []
+
+
+def test_a_service_whose_last_rebuild_came_to_no_verdict_is_left_alone_for_a_while(
+    store: WatchedStore,
+) -> None:
+    clock = Clock()
+    trigger = Trigger(store, clock)
+    add(store, trigger, 4)
+    lease = store.acquire("worker", "me", 60.0)
+    assert lease
+    job = store.next_job(lease)
+    assert job
+    store.settle(job, lease, "cancelled")
+    ended_at = store.job(job.id).finished_at
+    assert ended_at
+    for seconds, jobs in ((LOOK_PERIOD_S, 1), (FIRST_PAUSE_S, 2)):
+        clock.time = ended_at + seconds
+        add(store, trigger, 4)
+        assert len(store.jobs()) == jobs

@@ -83,14 +83,17 @@ def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Pa
 
 
 def _cancel(shop: Workshop, job: Job) -> None:
-    lease = Worker(shop).acquire()
+    worker = Worker(shop)
+    lease = worker.acquire()
     if lease is None:
         raise Conflict(
             f"job {job.id} builds {job.service!r} from other data ({job.payload.get('data')}), and a worker "
             "runs; wait for the job's end (`perennial status`) or stop the worker, and ask again"
         )
-    shop.store.settle(job, lease, "cancelled", "another build of the service was asked for")
-    shop.store.release(lease)
+    try:
+        worker.abandon(job, lease, "cancelled", "another build of the service was asked for")
+    finally:
+        shop.store.release(lease)
 
 
 def rebuild(

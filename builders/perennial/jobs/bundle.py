@@ -26,7 +26,7 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch",
 def refuse_bundle_of_another_job(run: Run) -> None:
     """A store that is new, or was restored, counts from numbers that releases on disk have already."""
     job, folder = run.job, run.shop.state.bundle(run.job.service, run.job.release)
-    if folder.exists() and read_bundle(folder).manifest.get("job") != job.id:
+    if folder.exists() and run.shop.bundle_of(job) is None:
         raise Broken(
             f"{folder} is the release of another job than {job.id}, and a release never changes; "
             f"`perennial {job.kind} {job.service}` takes a number above all that are there"
@@ -90,6 +90,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "threads": settings.threads,
         "lineage": {
             "previous": snapshot["previous"],
+            "parent": run.parent.release if run.parent else 0,
             "start": trained["start"],
             "start_sha256": trained["start_sha256"],
             "data_sha256": snapshot["data_sha256"],

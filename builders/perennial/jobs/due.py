@@ -8,22 +8,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from itertools import takewhile
 
 from croniter import croniter
 
 from perennial.config import ServiceSettings
 from perennial.jobs.workshop import Workshop
+from perennial.pauses import NEWEST, pausing
 from perennial.split import ENOUGH_ROWS
 from perennial.types import Backlog
 
 CHECK_PERIOD_S = 2.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
-"""After a rebuild that came to no verdict, and twice as long after each further one: its rows are as fresh as
-they were, and would be due again at once, for ever. A schedule and a person need not wait."""
-NO_VERDICT = ("failed", "cancelled")
-PAUSES = 7
-"""So many double to the longest one."""
 
 
 class Schedule:
@@ -47,15 +41,7 @@ class Schedule:
         if settings.schedule and _strikes(settings.schedule, since, now):
             return f"schedule {settings.schedule}" if _enough(backlog) else ""
         reason = _overdue(settings, backlog, now)
-        return reason if reason and not self._pauses(service, now) else ""
-
-    def _pauses(self, service: str, now: float) -> bool:
-        jobs = [job for job in self._shop.store.jobs(service, limit=PAUSES) if job.kind == "rebuild"]
-        vain = [*takewhile(lambda job: job.state in NO_VERDICT, jobs)]
-        if not vain:
-            return False
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** (len(vain) - 1), LONGEST_PAUSE_S)
-        return now - (vain[0].finished_at or now) < pause_s
+        return reason if reason and not pausing(self._shop.store.jobs(service, NEWEST), now) else ""
 
 
 def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:
@@ -69,8 +55,8 @@ def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:
 
 
 def _enough(backlog: Backlog) -> bool:
-    """Whether what a rebuild would claim is surely enough to judge it by. A trigger by count is not asked: it
-    is its owner's word."""
+    """Whether what a rebuild would claim is most likely enough to judge it by. A trigger by count is not
+    asked: it is its owner's word."""
     return backlog.fresh + backlog.waiting >= ENOUGH_ROWS
 
 

@@ -48,7 +48,9 @@ def promote(run: Run) -> Result:
 def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
     """Make `release` the serving one. Only the ensemble is loaded; if that fails the old one serves on."""
     with shop.state.lock(LOCK):
-        return _switch(shop, service, release)
+        switched = _serve_instead(shop, service, release)
+        _tell_store(shop, service)
+    return switched
 
 
 def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
@@ -62,8 +64,9 @@ def roll_back(shop: Workshop, service: str) -> dict[str, Any]:
             raise NotFound(
                 f"{service!r} has no serving release; `perennial build {service} --help` makes one"
             )
-        switched = _switch(shop, service, _before(shop, serving))
+        switched = _serve_instead(shop, service, _before(shop, serving))
         shop.publisher.retire(service, serving.release)
+        _tell_store(shop, service)
     return switched
 
 
@@ -74,18 +77,19 @@ def take_back(shop: Workshop, service: str, release: int, instead: int, insist: 
     """
     with shop.state.lock(LOCK):
         if shop.publisher.serving(service) == release:
-            _switch(shop, service, instead, insist)
+            _serve_instead(shop, service, instead, insist)
         shop.publisher.retire(service, release)
+        _tell_store(shop, service)
 
 
-def mark_learned(shop: Workshop, service: str) -> None:
+def settle_rows(shop: Workshop, service: str) -> None:
     """Have the rows count as learned that what serves now has learned, and no others.
 
     Every switch does so. Done again it mends what a kill just after a switch left, and what a job that was
     open at the switch has settled since.
     """
     with shop.state.lock(LOCK):
-        _mark_learned(shop, service)
+        _tell_store(shop, service)
 
 
 def deploy(shop: Workshop, bundle: Bundle) -> None:
@@ -103,10 +107,10 @@ def deploy(shop: Workshop, bundle: Bundle) -> None:
 
 
 def retire_old(shop: Workshop, service: str) -> list[int]:
-    """Delete the bundles beyond the last K, but none that is in the repository."""
+    """Delete the bundles beyond the last K, and what a kill left of one; none that is in the repository."""
     newest = {bundle.release for bundle in shop.bundles(service)[-shop.service(service).keep_releases :]}
     kept = newest.union(shop.publisher.versions(service))
-    old = [bundle.release for bundle in shop.bundles(service) if bundle.release not in kept]
+    old = [release for release in shop.numbers(service) if release not in kept]
     for release in old:
         shutil.rmtree(shop.state.bundle(service, release))
     return old
@@ -127,7 +131,7 @@ def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
     )
 
 
-def _switch(shop: Workshop, service: str, release: int, insist: bool = False) -> dict[str, Any]:
+def _serve_instead(shop: Workshop, service: str, release: int, insist: bool = False) -> dict[str, Any]:
     bundle = shop.bundle(service, release)
     before, published = shop.publisher.serving(service) or 0, shop.publisher.versions(service)
     if release not in published:
@@ -138,9 +142,15 @@ def _switch(shop: Workshop, service: str, release: int, insist: bool = False) ->
         if release not in published and shop.publisher.serving(service) != release:
             shop.publisher.retire(service, release)  # it never served: no roll-back may lead to it
         raise
-    shop.store.put_service(record_of(shop, bundle))
-    _mark_learned(shop, service)
     return {"release": release, "previous": before, "swap_ms": swap_ms}
+
+
+def _tell_store(shop: Workshop, service: str) -> None:
+    """What serves, and so what counts as learned."""
+    serving = shop.serving(service)
+    if serving is not None:
+        shop.store.put_service(record_of(shop, serving))
+        shop.store.mark_learned(service, *_learned(shop, serving))
 
 
 def _before(shop: Workshop, serving: Bundle) -> int:
@@ -177,20 +187,17 @@ def _point(shop: Workshop, service: str, release: int, before: int, insist: bool
         return round((time.perf_counter() - began) * 1e3, 2)
 
 
-def _mark_learned(shop: Workshop, service: str) -> None:
-    if learned := _learned(shop, service, shop.publisher.serving(service) or 0):
-        shop.store.mark_learned(service, learned)
-
-
-def _learned(shop: Workshop, service: str, release: int) -> dict[int, list[int]]:
-    """The rows that a release and each of its ancestors learned, back to the first whose bundle is gone."""
-    learned: dict[int, list[int]] = {}
+def _learned(shop: Workshop, serving: Bundle) -> tuple[dict[str, list[int]], int]:
+    """The rows that a release and each of its ancestors learned, by their jobs; and the oldest of these
+    releases where its own ancestors are gone from disk, else 0."""
+    learned: dict[str, list[int]] = {}
+    oldest, following = 0, serving.release
     with contextlib.suppress(NotFound, Broken):
-        while release:
-            lineage = shop.bundle(service, release).manifest["lineage"]
-            learned[release] = lineage["feedback_rows"]
-            release = lineage["previous"]
-    return learned
+        while following:
+            manifest = shop.bundle(serving.service, following).manifest
+            learned[manifest["job"]] = manifest["lineage"]["feedback_rows"]
+            oldest, following = following, manifest["lineage"]["parent"]
+    return learned, oldest if following else 0
 
 
 def _load_stages(shop: Workshop, bundle: Bundle) -> None:

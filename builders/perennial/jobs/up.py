@@ -46,7 +46,7 @@ class Revivals:
         lived = time.monotonic() - self._last
         if lived > SETTLED_S:
             self.in_a_row = 0
-        if lived < min(2.0**self.in_a_row, LONGEST_PAUSE_S):
+        if lived < min(2.0 ** min(self.in_a_row, 10), LONGEST_PAUSE_S):
             return False
         self.in_a_row += 1
         self._last = time.monotonic()

@@ -23,7 +23,7 @@ from perennial.errors import Fenced, PerennialError
 from perennial.jobs import release
 from perennial.jobs.due import Schedule
 from perennial.jobs.workshop import Workshop
-from perennial.types import Job, Lease
+from perennial.types import Job, JobState, Lease
 
 LEASE = "worker"
 NICE = 10
@@ -61,7 +61,7 @@ class Worker:
     def run_until(self, job: Job, lease: Lease) -> None:
         """Run what is queued, here and now, until `job` is settled; then let go of the lease."""
         try:
-            self._mark_learned()
+            self._settle_rows()
             while self._shop.store.job(job.id).open and (waiting := self._shop.store.next_job(lease)):
                 self.run(waiting, lease)
         finally:
@@ -75,29 +75,31 @@ class Worker:
                 break
         else:
             self._give_up(self._shop.store.job(job.id), lease)
-        release.mark_learned(self._shop, job.service)  # a person may have switched since the job last looked
+        release.settle_rows(self._shop, job.service)  # a person may have switched since the job last looked
 
-    def _give_up(self, job: Job, lease: Lease) -> None:
-        """Settle a job that used up its tries; a release that serves unwatched is taken back before that."""
+    def abandon(self, job: Job, lease: Lease, state: JobState, detail: str) -> None:
+        """Settle a job that will not be done; its release, if it made one, is taken back before that."""
         self._shop.store.renew(lease, self._ttl_s)  # `Fenced` where another worker goes on with the job
-        log = self._log(job)
-        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
-        tries = self._shop.settings.worker.job_tries
-        detail = f"ended {tries} times unsettled; {log} ends: {last[:300]}"
         try:
-            previous = job.steps.get("snapshot", {}).get("previous", 0)
-            release.take_back(self._shop, job.service, job.release, previous)
+            if self._shop.bundle_of(job):
+                previous = job.steps["snapshot"]["previous"]
+                release.take_back(self._shop, job.service, job.release, previous)
         except PerennialError as error:
             detail += f"; release {job.release} could not be taken back: {error}"
-        self._shop.store.settle(job, lease, "failed", detail)
+        self._shop.store.settle(job, lease, state, detail)
 
-    def _mark_learned(self) -> None:
+    def _give_up(self, job: Job, lease: Lease) -> None:
+        log, tries = self._log(job), self._shop.settings.worker.job_tries
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        self.abandon(job, lease, "failed", f"ended {tries} times unsettled; {log} ends: {last[:300]}")
+
+    def _settle_rows(self) -> None:
         """Mend what a kill in the middle of a switch left."""
-        for service in self._shop.store.services():
-            release.mark_learned(self._shop, service)
+        for service in self._shop.released():
+            release.settle_rows(self._shop, service)
 
     def _work_under(self, lease: Lease) -> None:
-        self._mark_learned()
+        self._settle_rows()
         while not self._stop.is_set():
             lease = self._shop.store.renew(lease, self._ttl_s)
             self._schedule.enqueue_due()

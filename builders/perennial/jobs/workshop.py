@@ -19,7 +19,7 @@ from perennial.server.control import Control
 from perennial.server.runinfo import find_running
 from perennial.state import State
 from perennial.stores import open_store
-from perennial.types import Bundle
+from perennial.types import Bundle, Job
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,22 @@ class Workshop:
 
     def bundles(self, service: str) -> list[Bundle]:
         """Every release on disk, ascending; a folder without a manifest is what a kill left of one."""
-        folder = self.state.root / "releases" / service
-        whole = [number for number in releases_in(folder) if (folder / str(number) / MANIFEST).is_file()]
+        numbers = self.numbers(service)
+        whole = [number for number in numbers if (self.state.bundle(service, number) / MANIFEST).is_file()]
         return [self.bundle(service, number) for number in whole]
 
+    def numbers(self, service: str) -> list[int]:
+        """Of every release on disk, whole or not, ascending."""
+        return releases_in(self.state.root / "releases" / service)
+
+    def bundle_of(self, job: Job) -> Bundle | None:
+        """The release that this job made; None before that, and where its number is another job's."""
+        made = [bundle for bundle in self.bundles(job.service) if bundle.manifest.get("job") == job.id]
+        return made[0] if made else None
+
     def unused_release(self, service: str) -> int:
-        """The first number above every bundle, whole or not, and every published release."""
-        bundles = releases_in(self.state.root / "releases" / service)
-        return max([*bundles, *self.publisher.versions(service), 0]) + 1
+        """The first number above every release on disk or in the repository."""
+        return max([*self.numbers(service), *self.publisher.versions(service), 0]) + 1
 
     def serving(self, service: str) -> Bundle | None:
         """The serving release's bundle; None also where a person deleted the state but not the repository."""

@@ -63,9 +63,10 @@ class Stamp:
 def stamp(bundle: Bundle, runtime: Runtime) -> Stamp:
     """Raises `Broken` where a file that is served is not the one that the bundle's manifest hashed."""
     manifest = bundle.manifest
-    codec: Codec = plugins.get(f"tasks/{manifest['task']}", "codec")(bundle.folder)
+    codec_class: type[Codec] = plugins.get(f"tasks/{manifest['task']}", "codec")
+    verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
+    codec = codec_class(bundle.folder)
     ensemble = ensemble_config(bundle.service, bundle.release, codec.signature)
-    verify_bundle(bundle, [*codec.FILES, WARMUP, manifest["file"]])
     return Stamp(
         stage_configs(bundle.service, codec.signature, _plan(bundle, codec, runtime)),
         {

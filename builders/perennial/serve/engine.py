@@ -1,9 +1,9 @@
 """The middle stage: runs the release's engine file, where Triton has no backend of its own for it.
 
 One process with a thread for each of the release's `instances`, which share a session and a line of waiting
-rows: an idle thread always takes the next row, and the weights are in memory once. A row that comes while
-nothing waits or runs has all cores to itself, and is run at once: on two cores that is 7 ms instead of 11, of
-which the line and its thread's wake-up would take one.
+rows: an idle thread always takes the next row. A row that comes while nothing waits or runs is run at once,
+in a second session that has all cores: on two that takes 7 ms instead of 11, of which the line and its
+thread's wake-up would take one. The price is the weights twice in memory, and what comes meanwhile waits.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from perennial.pauses import NEWEST, pausing
 from perennial.protocols import Store
 from perennial.split import ENOUGH_ROWS
 from perennial.types import Backlog, ServiceRecord
@@ -26,7 +27,7 @@ ANY_ATTEMPTS = 1
 class _Guess:
     """Fresh rows and the oldest one's time: what the store said at `at`, and what came since.
 
-    `asked` says that a rebuild was enqueued then, for all rows there were.
+    `asked` says that a rebuild was due then, for all rows there were, and was enqueued unless it must wait.
     """
 
     fresh: int
@@ -53,11 +54,12 @@ class Trigger:
     def _look(self, service: ServiceRecord, now: float) -> None:
         backlog: Backlog = self._store.backlog(service.name, ANY_ATTEMPTS)
         reason = _reason(service, backlog.fresh, backlog.oldest_at, now)
-        if reason:
-            self._store.enqueue(service.name, "rebuild", reason, {})
-            self._guesses[service.name] = _Guess(0, None, now, asked=True)
-        else:
+        if not reason:
             self._guesses[service.name] = _Guess(backlog.fresh, backlog.oldest_at, now)
+            return
+        if not pausing(self._store.jobs(service.name, NEWEST), now):
+            self._store.enqueue(service.name, "rebuild", reason, {})
+        self._guesses[service.name] = _Guess(0, None, now, asked=True)
 
 
 def _worth_a_look(service: ServiceRecord, guess: _Guess, now: float) -> bool:

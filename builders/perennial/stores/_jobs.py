@@ -94,17 +94,20 @@ def settle(connection: Connection, job_id: str, state: JobState, detail: str) ->
         free_rows(connection, job_id, attempts=int(state != "cancelled"))
 
 
-def mark_learned(connection: Connection, service: str, learned: Mapping[int, Sequence[int]]) -> None:
+def mark_learned(
+    connection: Connection, service: str, learned: Mapping[str, Sequence[int]], since: int
+) -> None:
     """All rows are let go before any is taken: two releases may have learned the same one."""
-    ended = (jobs.c.service == service) & jobs.c.state.not_in(OPEN)
-    known = jobs.c.release.in_(list(learned))
-    unknown = (jobs.c.release > min(learned)) & ~known & (jobs.c.state == "kept")
-    for job_id in connection.execute(select(jobs.c.id).where(ended & unknown)).scalars().all():
-        _change(connection, jobs.c.id == job_id, state="rolled back")
-        free_rows(connection, job_id)
-    for job_id, release in connection.execute(select(jobs.c.id, jobs.c.release).where(ended & known)).all():
-        _change(connection, jobs.c.id == job_id, state="kept")
-        _take_rows(connection, job_id, learned[release])
+    ended = (jobs.c.service == service) & (jobs.c.kind == "rebuild") & jobs.c.state.not_in(OPEN)
+    known = jobs.c.id.in_(list(learned))
+    for job in connection.execute(select(jobs).where(ended & ~known & (jobs.c.release > since))).all():
+        free_rows(connection, job.id)
+        if job.state == "kept":
+            _change(connection, jobs.c.id == job.id, state="rolled back")
+    for job in connection.execute(select(jobs).where(ended & known)).all():
+        _take_rows(connection, job.id, learned[job.id])
+        if job.state == "rolled back":
+            _change(connection, jobs.c.id == job.id, state="kept")
 
 
 def require_open(connection: Connection, job_id: str) -> Job:

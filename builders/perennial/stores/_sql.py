@@ -66,9 +66,9 @@ class SqlStore:
         with self._fenced(lease) as connection:
             _jobs.settle(connection, job.id, state, detail)
 
-    def mark_learned(self, service: str, learned: Mapping[int, Sequence[int]]) -> None:
+    def mark_learned(self, service: str, learned: Mapping[str, Sequence[int]], since: int) -> None:
         with self._database.write() as connection:
-            _jobs.mark_learned(connection, service, learned)
+            _jobs.mark_learned(connection, service, learned, since)
 
     def enqueue(
         self, service: str, kind: str, reason: str, payload: Mapping[str, Any], first_release: int = 1
