@@ -29,10 +29,11 @@ lint:
 	@$(BIN)/mypy
 
 claims:
-	@$(BIN)/pytest -n 2 tests/rooms tests/unit tests/contract
+	@$(BIN)/pytest -n 2 tests/rooms tests/unit
 
 test: env
 	@$(MAKE) -s quick
+	@$(BIN)/pytest -n 2 tests/contract
 	@$(BIN)/pytest tests/flow tests/repository tests/e2e
 
 clean:

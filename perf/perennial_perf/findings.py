@@ -116,6 +116,7 @@ def _notes(story: Story) -> list[str]:
         f"during promotion: from the load of its stages to {SETTLED_S:g} s after the swap; before and after: "
         f"{AROUND_S:g} s each",
         "seconds to promotion count from the last correction that the release learned, and from the first",
+        "the peaks of latency between two rebuilds are the demo's own judging, some 2,000 texts at once",
         *(_told(replay) for replay in story.replays),
     ]
 
