@@ -6,7 +6,7 @@ Knows Triton's calls and errors. Leaves what a load means, and when to make it, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -108,19 +108,11 @@ class Control:
 
     def alive(self) -> bool:
         """Whether the server answers, whatever its models do."""
-        try:
-            with _our_errors():
-                return bool(self._triton.is_server_live(client_timeout=ASK_S))
-        except Unavailable:
-            return False
+        return _says_yes(self._triton.is_server_live)
 
     def ready(self) -> bool:
         """Whether the server answers and every model that was loaded is ready."""
-        try:
-            with _our_errors():
-                return bool(self._triton.is_server_ready(client_timeout=ASK_S))
-        except Unavailable:
-            return False
+        return _says_yes(self._triton.is_server_ready)
 
     def ask(
         self,
@@ -212,6 +204,15 @@ class Control:
 
     def _p99(self, model: str, version: int) -> float | None:
         return metrics.p99(metrics.read(self._metrics_url), model, version) if self._metrics_url else None
+
+
+def _says_yes(asks: Callable[..., Any]) -> bool:
+    """What the server says; no where it is away."""
+    try:
+        with _our_errors():
+            return bool(asks(client_timeout=ASK_S))
+    except Unavailable:
+        return False
 
 
 def _input(name: str, array: Array) -> grpc.InferInput:
