@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,7 +35,7 @@ def counter() -> Counter:
 @pytest.fixture
 def line(counter: Counter) -> Iterator[Line[str]]:
     """A line of at most 6 rows, served by 4, whose first item is with a counter that is not open yet."""
-    made: Line[str] = Line(counter.serve, most=6, together=4)
+    made: Line[str] = Line(counter.serve, most=6, together=4, aim="for the counter")
     made.join("first", 1)
     assert counter.asked.wait(10)
     yield made
@@ -52,12 +53,22 @@ def test_those_who_wait_are_served_together_in_order(line: Line[str], counter: C
 
 def test_a_full_line_takes_nobody(line: Line[str], counter: Counter) -> None:
     line.join("a", 4)
-    with pytest.raises(Unavailable, match="4 rows wait"):
+    with pytest.raises(Unavailable, match="4 rows wait for the counter already"):
         line.join("b", 3)
     line.join("c", 2)
     counter.open.set()
     line.close()
     assert counter.groups == [["first"], ["a"], ["c"]]
+
+
+def test_it_is_idle_only_while_nobody_waits_or_is_served(line: Line[str], counter: Counter) -> None:
+    assert not line.idle
+    line.join("a", 1)
+    counter.open.set()
+    ends_at = time.monotonic() + 5
+    while not line.idle:
+        assert time.monotonic() < ends_at
+    assert counter.groups == [["first"], ["a"]]
 
 
 def test_one_larger_than_all_is_served_alone(line: Line[str], counter: Counter) -> None:

@@ -70,7 +70,7 @@ class Crew:
         with self._changed:
             if len(self._line) + len(rows) > self._capacity:
                 raise Unavailable(
-                    f"{len(self._line)} rows wait for the engine already; ask again in a second"
+                    f"{len(self._line)} rows wait for the engine already; send these again in a second"
                 )
             self._line.extend((job, row) for row in rows)
             self._changed.notify(len(rows))

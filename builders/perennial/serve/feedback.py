@@ -17,6 +17,7 @@ import triton_python_backend_utils as pb_utils
 
 from perennial.errors import BadRequest, ConfigError, Conflict, PerennialError, Unavailable
 from perennial.protocols import Store
+from perennial.serve import stage
 from perennial.serve.intake import Intake, Outcome
 from perennial.serve.line import Line
 from perennial.stores import open_store
@@ -55,7 +56,7 @@ class Feedback:
             self._open()
         except Unavailable as error:  # a server without its store still answers, so it must start
             _log.warning("%s; each request tries again", error)
-        self._line = Line(self._serve, MAX_WAITING_ROWS, MAX_COMMIT_ROWS)
+        self._line = Line(self._serve, MAX_WAITING_ROWS, MAX_COMMIT_ROWS, "to be stored")
 
     def execute(self, requests: Sequence[Any]) -> None:
         for request in requests:
@@ -118,7 +119,7 @@ def _answer(asked: Asked, outcome: Outcome) -> None:
         response = pb_utils.InferenceResponse(error=pb_utils.TritonError(str(outcome), _code(outcome)))
     else:
         response = pb_utils.InferenceResponse([pb_utils.Tensor("RECEIPT", text_tensor(outcome))])
-    asked.sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    stage.send(asked.sender, response)
 
 
 def _code(error: PerennialError) -> Any:

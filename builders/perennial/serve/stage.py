@@ -6,6 +6,7 @@ Knows Triton's Python API, so that the stages need not; leaves what is asked and
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from perennial import plugins
 from perennial.errors import BadRequest, Unavailable
 from perennial.protocols import Codec
 from perennial.repository.layout import WARMUP, Release, read_release
+from perennial.serve.crew import Reply
 from perennial.types import Tensors, text_tensor
 
+_log = logging.getLogger(__name__)
+
 Work = Callable[[Sequence[Tensors]], Sequence[Tensors | Exception]]
-Submit = Callable[[Tensors, Callable[[Tensors | Exception], None]], None]
+Submit = Callable[[Tensors, Reply], None]
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,31 @@ def respond_later(requests: Sequence[Any], submit: Submit) -> None:
             reply(error)
 
 
+def settle(waiting: Sequence[tuple[Tensors, Reply]], work: Work) -> None:
+    """What `respond` does, for requests that `respond_later` gave away."""
+    results = _each([tensors for tensors, _ in waiting], work)
+    for (_, reply), result in zip(waiting, results, strict=True):
+        reply(result)
+
+
+def send(sender: Any, response: Any) -> None:
+    """The one answer to a request. A failure is logged: it must not end the thread that answers the rest."""
+    try:
+        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+    except Exception:
+        _log.exception("an answer could not be sent")
+
+
 def rows(request: Any) -> int:
     """The batch size of a request."""
     return len(request.inputs()[0].as_numpy())
 
 
-def _reply(request: Any) -> Callable[[Tensors | Exception], None]:
+def _reply(request: Any) -> Reply:
     sender = request.get_response_sender()
 
     def reply(result: Tensors | Exception, _: Any = request) -> None:  # its tensors live as long as it does
-        sender.send(_response(result), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        send(sender, _response(result))
 
     return reply
 

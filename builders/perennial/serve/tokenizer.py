@@ -1,4 +1,9 @@
-"""The first stage: checks what was asked, and turns it into what the engine takes."""
+"""The first stage: checks what was asked, and turns it into what the engine takes.
+
+A few rows are encoded at once, and answered together, which is quickest. More at a time mean that Triton's
+queue had filled meanwhile, and it has no bound: so they go into a line that has one, and so does what comes
+while any wait there.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,36 @@ from typing import Any
 from perennial.errors import BadRequest
 from perennial.protocols import Codec
 from perennial.serve import stage
+from perennial.serve.crew import Reply
+from perennial.serve.line import Line
 from perennial.serve.polite import politely
 from perennial.types import Tensors
+
+FEW_ROWS = 8
+MAX_WAITING_ROWS = 256
+"""As many as may wait for the engine."""
+TOGETHER_ROWS = 64
 
 
 class Tokenizer:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._codec = politely(lambda: _open(args))
+        self._line = Line(self._serve, MAX_WAITING_ROWS, TOGETHER_ROWS, "for the tokenizer")
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
-        return stage.respond(requests, self._encode)
+    def execute(self, requests: Sequence[Any]) -> list[Any] | None:
+        if self._line.idle and sum(map(stage.rows, requests)) <= FEW_ROWS:
+            return stage.respond(requests, self._encode)
+        stage.respond_later(requests, self._join)
+        return None
+
+    def finalize(self) -> None:
+        self._line.close()
+
+    def _join(self, asked: Tensors, reply: Reply) -> None:
+        self._line.join((asked, reply), len(next(iter(asked.values()))))
+
+    def _serve(self, waiting: Sequence[tuple[Tensors, Reply]]) -> None:
+        stage.settle(waiting, self._encode)
 
     def _encode(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
         faults = [_fault(self._codec, request) for request in asked]
