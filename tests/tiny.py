@@ -87,7 +87,7 @@ def tiny_release(encoder: Path, folder: Path) -> Path:
         task.loss(model, examples).backward()
         optimizer.step()
     task.save(model, folder / "checkpoint")
-    task.graph(model, folder / "model.onnx")
+    task.export(model, folder)
     task.write_codec(model, examples, folder, abstain_below=0.0)
     return folder
 

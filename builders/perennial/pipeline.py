@@ -54,5 +54,12 @@ class Pipeline:
             )
 
 
+def engine_inputs(codec: Codec, texts: Sequence[str]) -> list[Tensors]:
+    """For each text its `engine_in` tensors alone, of one row."""
+    names = [spec.name for spec in codec.signature.engine_in]
+    encoded = codec.encode([_request(text) for text in texts])
+    return [{name: tensors[name] for name in names} for tensors in encoded]
+
+
 def _request(text: str) -> Tensors:
     return {"TEXT": text_tensor([text])}

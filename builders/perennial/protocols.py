@@ -11,6 +11,7 @@ from perennial.types import (
     Backlog,
     Bundle,
     Example,
+    Exported,
     FeedbackRow,
     Job,
     JobState,
@@ -73,8 +74,9 @@ class Trainable(Protocol):
     def score(self, model: Module, examples: Sequence[Example]) -> Scores:
         """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""
 
-    def graph(self, model: Module, path: Path) -> None:
-        """Export the network to ONNX at `path`: inputs and outputs as the codec's signature names them."""
+    def export(self, model: Module, folder: Path) -> None:
+        """Write the network into `folder` as the two files of an `Exported`: inputs and outputs as the
+        codec's signature names them, with any number of rows and of tokens."""
 
     def session(self, model: Module) -> Session:
         """The checkpoint itself, behind the interface of an engine's session."""
@@ -99,8 +101,8 @@ class Engine(Protocol):
     def available(self) -> str | None:
         """None where it can run here, or why not and how to get it."""
 
-    def build(self, onnx: Path, folder: Path, precision: str) -> Path:
-        """Compile `onnx` at `precision` into `folder`; the path of the engine file. Idempotent."""
+    def build(self, exported: Exported, folder: Path, precision: str) -> Path:
+        """Compile the network at `precision` into `folder`; the path of the engine file. Idempotent."""
 
     def precisions(self) -> tuple[str, ...]:
         """What `build` can make, cheapest to serve first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +89,29 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.outcome == "pass"
+
+
+GRAPH, PROGRAM = "model.onnx", "model.pt2"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network on its way from training to an engine, in `folder`: as ONNX, and as torch.export saved it.
+
+    `samples` are real texts as a session takes them, of one row each: a quantiser calibrates on them, and a
+    compiler reads from them which lengths to be quick at.
+    """
+
+    folder: Path
+    samples: Sequence[Tensors]
+
+    @property
+    def graph(self) -> Path:
+        return self.folder / GRAPH
+
+    @property
+    def program(self) -> Path:
+        return self.folder / PROGRAM
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import pytest
 
 from perennial import plugins
 from perennial.errors import Broken, ConfigError
-from perennial.pipeline import Pipeline
+from perennial.pipeline import Pipeline, engine_inputs
 from perennial.protocols import Engine
 from perennial.tasks.classify.codec import ClassifyCodec
+from perennial.types import Exported
 from tiny import tiny_examples
 
 
@@ -24,15 +25,21 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return made
 
 
-def test_the_same_graph_makes_the_same_file(engine: Engine, tiny_release: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def exported(tiny_release: Path) -> Exported:
+    texts = [example.text for example in tiny_examples(40)]
+    return Exported(tiny_release, engine_inputs(ClassifyCodec(tiny_release), texts))
+
+
+def test_the_same_graph_makes_the_same_file(engine: Engine, exported: Exported, tmp_path: Path) -> None:
     for precision in engine.precisions():
-        files = [engine.build(tiny_release / "model.onnx", tmp_path / name, precision) for name in "ab"]
+        files = [engine.build(exported, tmp_path / name, precision) for name in "ab"]
         assert len({hashlib.sha256(file.read_bytes()).hexdigest() for file in files}) == 1
         assert {path.name for path in (tmp_path / "a").iterdir()} == {files[0].name}
 
 
 def test_every_precision_answers_as_the_network_does(
-    engine: Engine, tiny_release: Path, tmp_path: Path
+    engine: Engine, exported: Exported, tiny_release: Path, tmp_path: Path
 ) -> None:
     task = plugins.get("tasks/classify", "train")()
     codec = ClassifyCodec(tiny_release)
@@ -42,14 +49,14 @@ def test_every_precision_answers_as_the_network_does(
     wanted = codec.score(network.answers(texts), examples)
     assert wanted.metrics["accuracy"] > 0.9
     for precision in engine.precisions():
-        session = engine.open(engine.build(tiny_release / "model.onnx", tmp_path, precision), threads=1)
+        session = engine.open(engine.build(exported, tmp_path, precision), threads=1)
         got = codec.score(Pipeline(codec, session).answers(texts), examples)
         assert (got.correct == wanted.correct).mean() > 0.95, precision
         session.close()
 
 
-def test_padding_and_neighbours_change_no_answer(engine: Engine, tiny_release: Path, tmp_path: Path) -> None:
-    built = engine.build(tiny_release / "model.onnx", tmp_path, "fp32")
+def test_padding_and_neighbours_change_no_answer(engine: Engine, exported: Exported, tmp_path: Path) -> None:
+    built = engine.build(exported, tmp_path, "fp32")
     session = engine.open(built, threads=2)
     ids = np.array([[2, 5, 6, 7, 9, 3]], dtype=np.int64)
     alone = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
@@ -59,8 +66,8 @@ def test_padding_and_neighbours_change_no_answer(engine: Engine, tiny_release: P
     np.testing.assert_allclose(together["logits"], np.repeat(alone["logits"], 3, axis=0), atol=1e-5)
 
 
-def test_triton_is_told_what_loads_the_file(engine: Engine, tiny_release: Path, tmp_path: Path) -> None:
-    built = engine.build(tiny_release / "model.onnx", tmp_path, engine.precisions()[0])
+def test_triton_is_told_what_loads_the_file(engine: Engine, exported: Exported, tmp_path: Path) -> None:
+    built = engine.build(exported, tmp_path, engine.precisions()[0])
     embedded, container = engine.triton("embedded", threads=2), engine.triton("container", threads=2)
     assert embedded.backend == "python"
     assert embedded.filename == container.filename == built.name
@@ -69,10 +76,10 @@ def test_triton_is_told_what_loads_the_file(engine: Engine, tiny_release: Path, 
 
 
 def test_an_unknown_precision_and_a_broken_file_are_named(
-    engine: Engine, tiny_release: Path, tmp_path: Path
+    engine: Engine, exported: Exported, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="'int3' is unknown; choose one of"):
-        engine.build(tiny_release / "model.onnx", tmp_path, "int3")
+        engine.build(exported, tmp_path, "int3")
     broken = tmp_path / "broken"
     broken.write_bytes(b"not an engine file")
     with pytest.raises(Broken, match="build the release again"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.errors import Broken, ConfigError
-from perennial.types import BackendSpec, Runtime, Tensors
+from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OnnxRuntime"]
 
@@ -33,16 +33,16 @@ class OnnxRuntime:
     def precisions(self) -> tuple[str, ...]:
         return ("int8", "fp32")
 
-    def build(self, onnx: Path, folder: Path, precision: str) -> Path:
+    def build(self, exported: Exported, folder: Path, precision: str) -> Path:
         """`folder`/model.onnx; the same bytes for the same graph, precision and package versions."""
         if precision not in self.precisions():
             raise ConfigError(f"precision {precision!r} is unknown; choose one of {self.precisions()}")
         folder.mkdir(parents=True, exist_ok=True)
         part, built = folder / f"{FILENAME}.part", folder / FILENAME
         if precision == "int8":
-            _quantize(onnx, part)
+            _quantize(exported.graph, part)
         else:
-            shutil.copyfile(onnx, part)
+            shutil.copyfile(exported.graph, part)
         part.replace(built)
         return built
 

@@ -1,4 +1,5 @@
-"""A classifier as an ONNX graph: free batch and length, one opset, checked before anyone else reads it."""
+"""A classifier as a traced program and as an ONNX graph: free batch and length, one opset, checked before
+anyone else reads them."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from torch.export import Dim
 
 from perennial.errors import Broken
 from perennial.tasks.classify._train_network import Classifier
+from perennial.types import GRAPH, PROGRAM
 
 OPSET = 18
 """The newest that every engine of Perennial and Triton's own onnxruntime read."""
@@ -25,8 +27,8 @@ _TOLERANCE = 1e-3
 _WAY_OUT = "build the service from another encoder, such as a BERT"
 
 
-def export(model: Classifier, path: Path) -> None:
-    """Write `model` to `path`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels).
+def export(model: Classifier, folder: Path) -> None:
+    """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels).
 
     Whatever else the network wants, such as token types, is made inside the graph. Raises `Broken` where the
     trace is not the network's at other shapes than its own, or the graph is not what was asked for. That the
@@ -38,12 +40,13 @@ def export(model: Classifier, path: Path) -> None:
     with _quiet():
         program = _trace(plain)
         _compare(program, plain)
+        torch.export.save(program.exported_program, folder / PROGRAM)
     graph = program.model_proto
     for node in graph.graph.node:  # they hold stack traces, which differ from one machine to the next
         del node.metadata_props[:]
     del graph.graph.value_info[:]
     _check(graph, len(model.labels))
-    onnx.save(graph, path)
+    onnx.save(graph, folder / GRAPH)
 
 
 def _trace(model: Classifier) -> Any:

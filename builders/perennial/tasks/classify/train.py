@@ -69,8 +69,8 @@ class ClassifyTask:
         said = [model.labels[column] for column in columns.tolist()]
         return judge(said, [example.label for example in examples], model.labels)
 
-    def graph(self, model: Classifier, path: Path) -> None:
-        _train_graph.export(model, path)
+    def export(self, model: Classifier, folder: Path) -> None:
+        _train_graph.export(model, folder)
 
     def session(self, model: Classifier) -> TorchSession:
         return TorchSession(model)
