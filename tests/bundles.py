@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+from perennial import plugins
+from perennial.pipeline import engine_inputs
 from perennial.repository.layout import WARMUP, write_manifest
-from perennial.types import Bundle
+from perennial.tasks.classify.codec import ClassifyCodec
+from perennial.types import Bundle, Exported
 from tiny import LABELS, tiny_codec, tiny_examples
 
 
@@ -20,15 +23,20 @@ def fake_bundle(
     return _described(folder, release, service)
 
 
-def real_bundle(made: Path, folder: Path, release: int, service: str = "mood") -> Bundle:
+def real_bundle(
+    made: Path, folder: Path, release: int, service: str = "mood", engine: str = "onnxruntime"
+) -> Bundle:
     """A release that serves, of what `tiny.tiny_release` made."""
     folder.mkdir(parents=True)
-    for name in ("model.onnx", "tokenizer.json", "labels.json", "calibration.json"):
+    for name in ClassifyCodec.FILES:
         shutil.copy2(made / name, folder)
-    return _described(folder, release, service)
+    texts = [example.text for example in tiny_examples(7)]
+    exported = Exported(made, engine_inputs(ClassifyCodec(made), texts))
+    built = plugins.get("engines", engine)().build(exported, folder, "fp32")
+    return _described(folder, release, service, engine=engine, file=built.name)
 
 
-def _described(folder: Path, release: int, service: str) -> Bundle:
+def _described(folder: Path, release: int, service: str, **engine: str) -> Bundle:
     (folder / WARMUP).write_text(json.dumps([example.text for example in tiny_examples(7)]))
     fields = {
         "service": service,
@@ -39,5 +47,6 @@ def _described(folder: Path, release: int, service: str) -> Bundle:
         "precision": "fp32",
         "instances": 2,
         "threads": 1,
+        **engine,
     }
     return write_manifest(folder, fields)

@@ -134,7 +134,8 @@ class ServiceSettings(_Section):
     golden_rows: Positive = 1000
     validation_rows: Positive = 400
 
-    engine: str = "onnxruntime"
+    engine: str = ""
+    """A name, `auto`, or empty: the serving release's, and onnxruntime for a service's first."""
     instances: Annotated[int, Field(ge=0)] = 0
     threads: Positive = 1
 

@@ -15,6 +15,7 @@ import pytest
 from bundles import real_bundle
 from perennial import plugins, predictions
 from perennial.errors import BadRequest, Unavailable
+from perennial.jobs.workshop import pipeline_of
 from perennial.pipeline import Pipeline
 from perennial.types import Bundle, Tensors
 from services import Service
@@ -41,8 +42,7 @@ def mood(served: Served, tiny_release: Path, tmp_path_factory: pytest.TempPathFa
 
 def in_process(bundle: Bundle) -> Pipeline:
     """The same release without a server."""
-    codec = plugins.get("tasks/classify", "codec")(bundle.folder)
-    return Pipeline(codec, plugins.get("engines", "onnxruntime")().open(bundle.folder / "model.onnx", 1))
+    return pipeline_of(bundle, threads=1)
 
 
 def labels(answer: Tensors) -> list[str]:
@@ -58,6 +58,22 @@ def test_answers_are_those_of_the_release_in_process(mood: Service) -> None:
             assert labels(said) == labels(alone)
             np.testing.assert_allclose(said["SCORE"], alone["SCORE"], rtol=1e-4)
             assert said["TRUNCATED"].item() == alone["TRUNCATED"].item()
+
+
+@pytest.mark.parametrize("name", plugins.names("engines"))
+def test_the_server_opens_the_files_of_every_engine(
+    served: Served, tiny_release: Path, tmp_path: Path, name: str
+) -> None:
+    if reason := plugins.get("engines", name)().available():
+        pytest.skip(reason)
+    bundle = real_bundle(tiny_release, tmp_path / "1", 1, "asked", name)
+    expected = in_process(bundle).answers(TEXTS)
+    with Service(served, "asked") as service:
+        service.promote(bundle)
+        for clients in (1, 8):
+            with ThreadPoolExecutor(clients) as pool:
+                answers = list(pool.map(lambda text: service.ask([text]), TEXTS))
+            assert [labels(answer) for answer in answers] == [labels(answer) for answer in expected]
 
 
 def test_requests_that_come_at_once_each_get_their_own_answer(mood: Service) -> None:

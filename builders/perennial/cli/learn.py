@@ -16,6 +16,7 @@ from perennial.cli.output import Json, console, print_json, say, settings_of, ta
 from perennial.errors import BadRequest, Conflict, NotFound
 from perennial.jobs import release as releases_of
 from perennial.jobs.data import file_digest, read_users_file
+from perennial.jobs.engines import AUTO
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME
@@ -40,6 +41,14 @@ def build(
     ],
     data: Annotated[Path, typer.Option(help='JSONL file of {"text", "label"}.')],
     task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What serves it: a name, or 'auto', which builds and measures every engine that is here and "
+            "keeps the quickest that passes the gates.",
+            show_default="the settings', else the serving release's, else onnxruntime",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Build release 1 (or the next) of a service from your own model and data, and promote it."""
@@ -48,9 +57,11 @@ def build(
             f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
         )
     plugins.get(f"tasks/{task}", "codec")
+    if engine not in ("", AUTO):
+        plugins.get("engines", engine)
     read_users_file(data)
     shop = open_workshop(settings_of(context))
-    finish(shop, enqueue_build(shop, service, task, checkpoint_folder(start), data), as_json)
+    finish(shop, enqueue_build(shop, service, task, checkpoint_folder(start), data, engine), as_json)
 
 
 def checkpoint_folder(start: str) -> Path:
@@ -66,13 +77,14 @@ def checkpoint_folder(start: str) -> Path:
         raise NotFound(f"{start!r} is neither a folder nor a model that the hub gives: {reason}") from None
 
 
-def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path) -> Job:
+def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path, engine: str = "") -> Job:
     """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
     payload = {
         "task": task,
         "from": str(start.resolve()),
         "data": str(data.resolve()),
         "sha256": file_digest([data]),  # a person who mends the file wants another build
+        "engine": engine,
     }
     enqueue = partial(shop.store.enqueue, service, "build", f"asked: {start}", payload)
     job = enqueue(shop.unused_release(service))

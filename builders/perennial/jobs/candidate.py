@@ -1,4 +1,4 @@
-"""The middle of the slow loop: train a candidate, make its engine files, and let the gates judge it."""
+"""The middle of the slow loop: train a candidate, export it, and let the gates judge it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from perennial import plugins
-from perennial.jobs import data, training
+from perennial.jobs import data, engines, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
-from perennial.pipeline import Pipeline, engine_inputs
+from perennial.pipeline import Pipeline
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
-from perennial.types import GRAPH, Example, Exported
+from perennial.types import GRAPH, Example
 
 LATENCY_TEXTS = 100
-CALIBRATION_TEXTS = 300
 TOGETHER = 32
 """Texts of one length that the checkpoint answers as a batch: 1,000 texts took 19 s alone, 6 s so."""
 
@@ -71,33 +70,18 @@ def export(run: Run) -> Result:
         return {"bytes": (folder / GRAPH).stat().st_size}
 
 
-def build_engines(run: Run) -> Result:
-    """One engine file for each precision that the engine can build; the parity gate picks."""
-    engine, exported = engine_of(run.settings.engine), _exported(run)
-    files: dict[str, str] = {}
-    with run.fresh("engine") as folder:
-        for precision in engine.precisions():
-            run.report("engine", len(files), len(engine.precisions()), precision)
-            target = folder / precision
-            target.mkdir()
-            built = engine.build(exported, target, precision)
-            files[precision] = str(built.relative_to(folder))
-    return {"engine": run.settings.engine, "files": files}
-
-
 def judge_parity(run: Run) -> Result:
-    """The first precision, cheapest to serve first, whose answers are the checkpoint's.
+    """The first engine file, quickest to serve first, whose answers are the checkpoint's.
 
     On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
     good release, and in float32 it was then too slow to serve.
     """
     texts = [*run.read("golden"), *run.read("validation")]
-    files: dict[str, str] = run.job.steps["engine"]["files"]
     checkpoint, tried = _checkpoint(run), []
-    for precision, file in files.items():
-        candidate = _pipeline(run, _open(run, file))
+    for choice in run.job.steps["engine"]["choices"]:
+        candidate = _pipeline(run, _open(run, choice))
         result = _judge(run, "parity", candidate, checkpoint, {"parity": texts, "golden": texts})
-        tried.append({**result, "precision": precision, "file": file})
+        tried.append({**result, **choice})
         if result["outcome"] == "pass":
             break
     return {**tried[-1], "tried": tried}
@@ -105,7 +89,7 @@ def judge_parity(run: Run) -> Result:
 
 def judge_latency(run: Run) -> Result:
     """The chosen engine file against the serving release's, in the same run."""
-    candidate = _pipeline(run, _open(run, run.job.steps["parity"]["file"]))
+    candidate = _pipeline(run, _open(run, run.job.steps["parity"]))
     texts = run.read("golden")[:LATENCY_TEXTS]
     return _judge(
         run, "latency", candidate, _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
@@ -126,13 +110,6 @@ def _judge(
     return asdict(member.judge(candidate, baseline, held_out))
 
 
-def _exported(run: Run) -> Exported:
-    """With texts to calibrate on that were trained on, so that those that judge stay unseen."""
-    codec = codec_of(run.task, run.folder / "train/codec")
-    texts = [example.text for example in [*run.read("train"), *run.read("old")]][:CALIBRATION_TEXTS]
-    return Exported(run.folder / "export", engine_inputs(codec, texts))
-
-
 def _model(run: Run) -> Any:
     return trainable(run.task).load(run.folder / "train/checkpoint", run.job.steps["snapshot"]["labels"])
 
@@ -149,5 +126,5 @@ def _serving(run: Run) -> Pipeline | None:
     return pipeline_of(run.base) if run.base else None
 
 
-def _open(run: Run, file: str) -> Session:
-    return engine_of(run.settings.engine).open(run.folder / "engine" / file, cores())
+def _open(run: Run, choice: engines.Choice) -> Session:
+    return engine_of(choice["engine"]).open(engines.built(run, choice), cores())

@@ -6,7 +6,7 @@ attempt goes on behind the last recorded step and converges to the old release o
 
 from __future__ import annotations
 
-from perennial.jobs import candidate, release, snapshot, watch
+from perennial.jobs import candidate, engines, release, snapshot, watch
 from perennial.jobs.run import Refused, Run
 from perennial.jobs.workshop import Workshop
 from perennial.types import Job, Lease
@@ -19,7 +19,7 @@ def rebuild(shop: Workshop, job: Job, lease: Lease) -> Job:
         run.step("train", candidate.train)
         run.step("quality", candidate.judge_quality)
         run.step("export", candidate.export)
-        run.step("engine", candidate.build_engines)
+        run.step("engine", engines.build)
         run.step("parity", candidate.judge_parity)
         run.step("latency", candidate.judge_latency)
         run.step("publish", release.publish)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-
-import numpy as np
 
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.protocols import Codec, Session
+from perennial.speed import alone_ms, texts_per_s
 from perennial.types import Bundle, Tensors, text_tensor
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -68,15 +66,11 @@ class Bare:
 
     def callers_rate(self) -> float:
         """Texts a second of a session of one thread that every core calls, each with one text at a time."""
-        batches, session = self._batches(Way(1, 1)), self._sessions[1]
-        with ThreadPoolExecutor(cores()) as pool:
-            began = time.perf_counter()
-            list(pool.map(session.run, batches))
-            return len(batches) / (time.perf_counter() - began)
+        return texts_per_s(self._sessions[1], self._batches(Way(1, 1)), cores())
 
     def single_ms(self, threads: int) -> float:
         """The median of single texts."""
-        return 1e3 * float(np.median(_seconds(self._sessions[threads], self._batches(Way(threads, 1)))))
+        return alone_ms(self._sessions[threads], self._batches(Way(threads, 1)))
 
     def _batches(self, way: Way, most: int | None = None) -> list[Tensors]:
         texts = self._texts[:most]

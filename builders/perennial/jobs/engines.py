@@ -1,0 +1,109 @@
+"""Which engine serves a candidate: the one that was asked for, or the quickest of all that this machine has.
+
+An engine is asked for by its name or as `auto`: for a build on the command line, else in the service's
+settings; where neither says anything a rebuild keeps that of the serving release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from perennial import plugins
+from perennial.errors import PerennialError, Unavailable
+from perennial.jobs.run import Result, Run
+from perennial.jobs.workshop import codec_of, cores, engine_of
+from perennial.pipeline import engine_inputs
+from perennial.protocols import Engine
+from perennial.speed import alone_ms, texts_per_s
+from perennial.types import Exported
+
+AUTO, FIRST = "auto", "onnxruntime"
+SAMPLES = 300
+
+Choice = Mapping[str, Any]
+"""`engine`, `precision` and the engine `file` below the step's folder; of `auto` what was measured, too."""
+
+
+def build(run: Run) -> Result:
+    """What may serve, in the order to try it. Of `auto` everything is built and measured; of a named engine
+    the first precision is built, and the others once they are wanted."""
+    name, exported = _asked_for(run), _exported(run)
+    with run.fresh("engine") as folder:
+        if name == AUTO:
+            built = list(_measured(run, exported, folder))
+            choices = sorted((one for one in built if "file" in one), key=lambda one: -one["texts_per_s"])
+            if not choices:
+                reasons = "; ".join(f"{one['engine']}: {one['reason']}" for one in built)
+                raise Unavailable(f"no engine can serve this network here: {reasons}")
+            return {"choices": choices, "left_out": [one for one in built if "file" not in one]}
+        choices = [_choice(name, precision) for precision in _available(name).precisions()]
+        run.report("engine", 0, 1, choices[0]["precision"])
+        _build(exported, folder, choices[0])
+    return {"choices": choices, "left_out": []}
+
+
+def built(run: Run, choice: Choice) -> Path:
+    """The engine file of a choice, which is built now unless it was."""
+    file = run.folder / "engine" / str(choice["file"])
+    return file if file.exists() else _build(_exported(run), run.folder / "engine", choice)
+
+
+def _asked_for(run: Run) -> str:
+    serving = run.base.manifest["engine"] if run.base else FIRST
+    return str(run.job.payload.get("engine") or run.settings.engine or serving)
+
+
+def _available(name: str) -> Engine:
+    engine = engine_of(name)
+    if reason := engine.available():
+        raise Unavailable(f"the engine {name!r} is not available: {reason}")
+    return engine
+
+
+def _choice(name: str, precision: str) -> Choice:
+    filename = engine_of(name).triton("embedded", 1).filename
+    return {"engine": name, "precision": precision, "file": f"{name}/{precision}/{filename}"}
+
+
+def _build(exported: Exported, folder: Path, choice: Choice) -> Path:
+    target = folder / choice["engine"] / choice["precision"]
+    return engine_of(choice["engine"]).build(exported, target, choice["precision"])
+
+
+def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
+    """A choice for all that can be built and opened here, and a reason for what cannot."""
+    names = plugins.names("engines")
+    for number, name in enumerate(names):
+        if reason := engine_of(name).available():
+            yield {"engine": name, "reason": reason}
+            continue
+        for precision in engine_of(name).precisions():
+            run.report("engine", number, len(names), f"{name} {precision}")
+            try:
+                speed = _speed(run, name, exported, folder, precision)
+                yield {**_choice(name, precision), **speed}
+            except PerennialError as error:
+                yield {"engine": name, "precision": precision, "reason": str(error)}
+
+
+def _speed(run: Run, name: str, exported: Exported, folder: Path, precision: str) -> dict[str, float]:
+    engine, callers = engine_of(name), run.settings.instances or cores()
+    file = _build(exported, folder, _choice(name, precision))
+    shared, alone = engine.open(file, run.settings.threads), engine.open(file, cores())
+    try:
+        return {
+            "texts_per_s": texts_per_s(shared, exported.samples, callers),
+            "alone_ms": alone_ms(alone, exported.samples),
+        }
+    finally:
+        shared.close()
+        alone.close()
+
+
+def _exported(run: Run) -> Exported:
+    """With texts that were trained on, so that those that judge stay unseen by the quantisers."""
+    codec = codec_of(run.task, run.folder / "train/codec")
+    texts = [example.text for example in (*run.read("train"), *run.read("old"))][:SAMPLES]
+    return Exported(run.folder / "export", engine_inputs(codec, texts))

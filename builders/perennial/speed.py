@@ -1,0 +1,33 @@
+"""How quick a session is, asked as the engine stage asks: real texts, each alone and at its own length."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from perennial.protocols import Session
+from perennial.types import Tensors
+
+
+def texts_per_s(session: Session, texts: Sequence[Tensors], callers: int) -> float:
+    """Of `callers` threads at once, after a round that does not count: it compiles and allocates."""
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(session.run, texts))
+        began = time.perf_counter()
+        list(pool.map(session.run, texts))
+        return len(texts) / (time.perf_counter() - began)
+
+
+def alone_ms(session: Session, texts: Sequence[Tensors]) -> float:
+    """The median of one caller, after a round that does not count."""
+    for tensors in texts:
+        session.run(tensors)
+    took = []
+    for tensors in texts:
+        began = time.perf_counter()
+        session.run(tensors)
+        took.append(time.perf_counter() - began)
+    return 1e3 * float(np.median(took))
