@@ -10,7 +10,7 @@ import pytest
 
 from perennial import plugins
 from perennial.errors import Broken, ConfigError
-from perennial.pipeline import Pipeline, engine_inputs
+from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Engine
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Exported
@@ -27,8 +27,9 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 @pytest.fixture
 def exported(tiny_release: Path) -> Exported:
+    codec = ClassifyCodec(tiny_release)
     texts = [example.text for example in tiny_examples(40)]
-    return Exported(tiny_release, engine_inputs(ClassifyCodec(tiny_release), texts))
+    return Exported(tiny_release, engine_inputs(codec, texts), longest_input(codec))
 
 
 def test_the_same_graph_makes_the_same_file(engine: Engine, exported: Exported, tmp_path: Path) -> None:

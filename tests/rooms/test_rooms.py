@@ -28,6 +28,7 @@ GROUND = {
     "plugins",
     "predictions",
     "protocols",
+    "shapes",
     "split",
     "state",
     "types",

@@ -11,7 +11,7 @@ from perennial.jobs import data, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
-from perennial.pipeline import Pipeline, engine_inputs
+from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example, Exported
@@ -130,7 +130,7 @@ def _exported(run: Run) -> Exported:
     """With texts to calibrate on that were trained on, so that those that judge stay unseen."""
     codec = codec_of(run.task, run.folder / "train/codec")
     texts = [example.text for example in [*run.read("train"), *run.read("old")]][:CALIBRATION_TEXTS]
-    return Exported(run.folder / "export", engine_inputs(codec, texts))
+    return Exported(run.folder / "export", engine_inputs(codec, texts), longest_input(codec))
 
 
 def _model(run: Run) -> Any:
