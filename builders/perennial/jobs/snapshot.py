@@ -14,6 +14,7 @@ from random import Random
 from perennial.jobs import data
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
+from perennial.jobs.workshop import engine_of
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
 from perennial.types import Bundle, Example, FeedbackRow
 
@@ -22,13 +23,21 @@ GOLDEN, VALIDATION = 0.1, 0.1
 
 
 def take(run: Run) -> Result:
-    refuse_bundle_of_another_job(run)  # now, for training would be in vain
+    refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
+    _refuse_an_engine_that_is_not_here(run.settings.engine)
     serving = run.shop.serving(run.job.service)
     if run.job.kind == "build":
         return _from_file(run, serving)
     if serving is None:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     return _from_feedback(run, serving)
+
+
+def _refuse_an_engine_that_is_not_here(name: str) -> None:
+    """The gates run what the engine builds, so it must do both here."""
+    engine = engine_of(name)
+    if reason := engine.available() or engine.runs_here():
+        raise Refused("failed", f"engine {name} makes no release here: {reason}")
 
 
 def _from_file(run: Run, base: Bundle | None) -> Result:
