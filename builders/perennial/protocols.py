@@ -98,8 +98,14 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
+    repeats: bool
+    """Whether the same network and precision make the same bytes."""
+
     def available(self) -> str | None:
-        """None where it can run here, or why not and how to get it."""
+        """None where it can build here, or what is missing and how to get it."""
+
+    def runs_here(self) -> str | None:
+        """None where what it builds can be opened here, or why not and where it can."""
 
     def build(self, exported: Exported, folder: Path, precision: str) -> Path:
         """Compile the network at `precision` into `folder`; the path of the engine file. Idempotent."""

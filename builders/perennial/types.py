@@ -99,11 +99,13 @@ class Exported:
     """A network on its way from training to an engine, in `folder`: as ONNX, and as torch.export saved it.
 
     `samples` are real texts as a session takes them, of one row each: a quantiser calibrates on them, and a
-    compiler reads from them which lengths to be quick at.
+    compiler reads from them which lengths to be quick at. `longest` is the most tokens that a session will
+    ever be asked.
     """
 
     folder: Path
     samples: Sequence[Tensors]
+    longest: int
 
     @property
     def graph(self) -> Path:
@@ -116,11 +118,13 @@ class Exported:
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """How Triton loads an engine file: the backend's name, the file, and the backend's parameters."""
+    """How Triton loads an engine file: the backend's name, the file, the backend's parameters, and whether
+    its instances stand on a GPU."""
 
     backend: str
     filename: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    gpu: bool = False
 
 
 @dataclass(frozen=True)

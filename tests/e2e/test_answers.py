@@ -15,6 +15,7 @@ import pytest
 from bundles import real_bundle
 from perennial import plugins, predictions
 from perennial.errors import BadRequest, Unavailable
+from perennial.jobs.engines import unusable
 from perennial.jobs.workshop import pipeline_of
 from perennial.pipeline import Pipeline
 from perennial.types import Bundle, Tensors
@@ -64,7 +65,7 @@ def test_answers_are_those_of_the_release_in_process(mood: Service) -> None:
 def test_the_server_opens_the_files_of_every_engine(
     served: Served, tiny_release: Path, tmp_path: Path, name: str
 ) -> None:
-    if reason := plugins.get("engines", name)().available():
+    if reason := unusable(name):
         pytest.skip(reason)
     bundle = real_bundle(tiny_release, tmp_path / "1", 1, "asked", name)
     expected = in_process(bundle).answers(TEXTS)

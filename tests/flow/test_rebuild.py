@@ -13,6 +13,7 @@ import pytest
 from flow import killing
 from flow.workshops import SERVICE, TEACH, news, run
 from perennial.cli import main
+from perennial.engines.onnxruntime import OnnxRuntime
 from perennial.jobs.data import file_digest
 from perennial.jobs.release import roll_back, switch
 from perennial.jobs.training import processor
@@ -37,6 +38,15 @@ def accuracy(shop: Workshop, release: int) -> float:
 def test_a_rebuild_learns_what_users_said(taught: Workshop) -> None:
     assert taught.publisher.serving(SERVICE) == 2
     assert accuracy(taught, 2) > accuracy(taught, 1) + 0.2
+
+
+def test_a_job_whose_engine_does_not_run_here_fails_before_it_trains(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxRuntime, "runs_here", lambda _: "no GPU: bring one")
+    done = run(shop, enqueue(shop))
+    said = "engine onnxruntime makes no release here: no GPU: bring one"
+    assert (done.state, done.detail, done.steps) == ("failed", said, {})
 
 
 def test_a_build_of_a_service_that_serves_is_judged_against_it(shop: Workshop, tiny_encoder: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 import perennial_client
 from fakes_wire import FakeServer
-from perennial.repository.pbtxt import MAX_BATCH_SIZE
+from perennial.shapes import MAX_BATCH_SIZE
 from perennial_client import (
     Answer,
     AsyncClient,

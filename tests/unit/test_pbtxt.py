@@ -9,12 +9,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from perennial.errors import Broken
 from perennial.repository.pbtxt import (
     EnginePlan,
-    buckets,
     ensemble_config,
     pinned_release,
     stage_configs,
     tensors_of,
 )
+from perennial.shapes import buckets
 from perennial.types import BackendSpec, Signature, TensorSpec
 
 FLAG = TensorSpec("FLAG", "BOOL", (1,))
@@ -109,6 +109,11 @@ def test_a_native_engine_is_bounded_threaded_and_warmed_up_at_each_length() -> N
     assert config.parameters["intra_op_thread_count"].string_value == "1"
     assert [list(warmup.inputs["ids"].dims) for warmup in config.model_warmup] == [[8], [16]]
     assert not any(tensor.allow_ragged_batch for tensor in config.input)
+
+
+def test_an_engine_for_a_gpu_has_its_instances_there() -> None:
+    config = stages(EnginePlan(BackendSpec("tensorrt", "model.plan", gpu=True), 2))["engine"]
+    assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_GPU]
 
 
 def test_a_stages_config_does_not_depend_on_the_release() -> None:

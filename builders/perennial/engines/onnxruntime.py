@@ -30,9 +30,14 @@ class OnnxRuntime:
     no time; a hand-made MultiHeadAttention saved 6 to 10 %, at the price of a graph for this runtime alone.
     """
 
+    repeats = True
+
     def available(self) -> str | None:
         missing = [name for name in ("onnxruntime", "onnx") if find_spec(name) is None]
         return f"no {' and no '.join(missing)}: pip install 'perennial[train]'" if missing else None
+
+    def runs_here(self) -> str | None:
+        return None if find_spec("onnxruntime") else "no onnxruntime: pip install 'perennial[onnxruntime]'"
 
     def precisions(self) -> tuple[str, ...]:
         # Static ranges are the last resort: they were slower on AVX2, and changed 10 of 100 answers.

@@ -32,9 +32,14 @@ texts a second where each its own answered 115 (MiniLM-L6, AMX). On AVX2 padding
 class OpenVino:
     """The file is ONNX for every precision: openvino and its Triton backend read it as it is."""
 
+    repeats = True
+
     def available(self) -> str | None:
         missing = [name for name in ("openvino", "nncf", "onnx") if find_spec(name) is None]
         return f"no {' and no '.join(missing)}: pip install 'perennial[train,openvino]'" if missing else None
+
+    def runs_here(self) -> str | None:
+        return None if find_spec("openvino") else "no openvino: pip install 'perennial[openvino]'"
 
     def precisions(self) -> tuple[str, ...]:
         return ("bf16", "int8", "fp32") if _has_bf16() else ("fp32", "int8")

@@ -14,10 +14,9 @@ from perennial import plugins
 from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of
-from perennial.pipeline import engine_inputs
-from perennial.protocols import Engine
+from perennial.pipeline import engine_inputs, longest_input
 from perennial.speed import alone_ms, texts_per_s
-from perennial.types import Exported
+from perennial.types import Bundle, Exported
 
 AUTO, FIRST = "auto", "onnxruntime"
 SAMPLES = 300
@@ -29,7 +28,7 @@ Choice = Mapping[str, Any]
 def build(run: Run) -> Result:
     """What may serve, in the order to try it. Of `auto` everything is built and measured; of a named engine
     the first precision is built, and the others once they are wanted."""
-    name, exported = _asked_for(run), _exported(run)
+    name, exported = asked_for(run, run.base), _exported(run)
     with run.fresh("engine") as folder:
         if name == AUTO:
             built = list(_measured(run, exported, folder))
@@ -38,7 +37,7 @@ def build(run: Run) -> Result:
                 reasons = "; ".join(f"{one['engine']}: {one['reason']}" for one in built)
                 raise Unavailable(f"no engine can serve this network here: {reasons}")
             return {"choices": choices, "left_out": [one for one in built if "file" not in one]}
-        choices = [_choice(name, precision) for precision in _available(name).precisions()]
+        choices = [_choice(name, precision) for precision in engine_of(name).precisions()]
         run.report("engine", 0, 1, choices[0]["precision"])
         _build(exported, folder, choices[0])
     return {"choices": choices, "left_out": []}
@@ -50,16 +49,16 @@ def built(run: Run, choice: Choice) -> Path:
     return file if file.exists() else _build(_exported(run), run.folder / "engine", choice)
 
 
-def _asked_for(run: Run) -> str:
-    serving = run.base.manifest["engine"] if run.base else FIRST
-    return str(run.job.payload.get("engine") or run.settings.engine or serving)
+def asked_for(run: Run, serving: Bundle | None) -> str:
+    """A name, or `auto`."""
+    kept = serving.manifest["engine"] if serving else FIRST
+    return str(run.job.payload.get("engine") or run.settings.engine or kept)
 
 
-def _available(name: str) -> Engine:
+def unusable(name: str) -> str | None:
+    """Why an engine makes no release here, or None: the gates run what it builds."""
     engine = engine_of(name)
-    if reason := engine.available():
-        raise Unavailable(f"the engine {name!r} is not available: {reason}")
-    return engine
+    return engine.available() or engine.runs_here()
 
 
 def _choice(name: str, precision: str) -> Choice:
@@ -76,7 +75,7 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
     """A choice for all that can be built and opened here, and a reason for what cannot."""
     names = plugins.names("engines")
     for number, name in enumerate(names):
-        if reason := engine_of(name).available():
+        if reason := unusable(name):
             yield {"engine": name, "reason": reason}
             continue
         for precision in engine_of(name).precisions():
@@ -106,4 +105,4 @@ def _exported(run: Run) -> Exported:
     """With texts that were trained on, so that those that judge stay unseen by the quantisers."""
     codec = codec_of(run.task, run.folder / "train/codec")
     texts = [example.text for example in (*run.read("train"), *run.read("old"))][:SAMPLES]
-    return Exported(run.folder / "export", engine_inputs(codec, texts))
+    return Exported(run.folder / "export", engine_inputs(codec, texts), longest_input(codec))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from perennial.jobs import data
+from perennial.jobs import data, engines
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
@@ -22,13 +22,20 @@ GOLDEN, VALIDATION = 0.1, 0.1
 
 
 def take(run: Run) -> Result:
-    refuse_bundle_of_another_job(run)  # now, for training would be in vain
     serving = run.shop.serving(run.job.service)
+    refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
+    _refuse_an_engine_that_is_not_here(engines.asked_for(run, serving))
     if run.job.kind == "build":
         return _from_file(run, serving)
     if serving is None:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     return _from_feedback(run, serving)
+
+
+def _refuse_an_engine_that_is_not_here(name: str) -> None:
+    """The gates run what the engine builds, so it must do both here."""
+    if name != engines.AUTO and (reason := engines.unusable(name)):
+        raise Refused("failed", f"engine {name} makes no release here: {reason}")
 
 
 def _from_file(run: Run, base: Bundle | None) -> Result:

@@ -13,7 +13,8 @@ from perennial import plugins
 from perennial.protocols import Codec, Engine
 from perennial.repository.durable import sync_tree
 from perennial.repository.layout import ENSEMBLE, WARMUP, Release, Stage, verify_bundle, write_release
-from perennial.repository.pbtxt import EnginePlan, buckets, ensemble_config, stage_configs
+from perennial.repository.pbtxt import EnginePlan, ensemble_config, stage_configs
+from perennial.shapes import buckets
 from perennial.types import Bundle, Runtime, text_tensor
 
 _TOLD = ("service", "release", "task", "engine", "file", "instances", "threads")

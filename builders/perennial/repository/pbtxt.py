@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from google.protobuf import text_format
@@ -17,13 +16,12 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from perennial.errors import Broken
 from perennial.repository.layout import STAGES, Stage, ensemble_model, stage_model
+from perennial.shapes import MAX_BATCH_SIZE
 from perennial.types import BackendSpec, Signature, TensorSpec
 
 PYTHON = "python"
 PREDICTION_ID = TensorSpec("PREDICTION_ID", "BYTES", (1,))
 
-MAX_BATCH_SIZE = 64
-"""The most texts of one request, and of one batch."""
 MAX_QUEUE_SIZE = 256
 """Requests that may wait for an engine that Triton itself runs; the next is refused (HTTP 503)."""
 
@@ -84,11 +82,6 @@ def tensors_of(text: str) -> list[tuple[str, int, tuple[int, ...]]]:
     return [(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in (*config.input, *config.output)]
 
 
-def buckets(longest: int) -> list[int]:
-    """Lengths to warm up at: 8, 16, 32 … tokens, none above the longest real text."""
-    return list(takewhile(lambda tokens: tokens <= longest, (8 << power for power in range(16))))
-
-
 def _flow(signature: Signature) -> tuple[dict[Stage, list[TensorSpec]], dict[Stage, list[TensorSpec]]]:
     """What enters and what leaves each stage."""
     request, carried = signature.request, signature.carried
@@ -137,7 +130,9 @@ def _run_natively(config: Any, engine: EnginePlan) -> None:
     """
     config.backend = engine.backend.backend
     config.default_model_filename = engine.backend.filename
-    config.instance_group.add(count=engine.instances, kind=pb.ModelInstanceGroup.KIND_CPU)
+    group = pb.ModelInstanceGroup
+    kind = group.KIND_GPU if engine.backend.gpu else group.KIND_CPU
+    config.instance_group.add(count=engine.instances, kind=kind)
     config.dynamic_batching.default_queue_policy.max_queue_size = MAX_QUEUE_SIZE
     for key, value in sorted(engine.backend.parameters.items()):
         config.parameters[key].string_value = value
