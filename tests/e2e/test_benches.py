@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perennial import plugins
 from perennial.config import ServiceSettings, Settings, TrainingSettings
 from perennial.samples.sentiment import ENCODER, RATINGS
 from perennial_perf.benches import main
@@ -67,3 +68,14 @@ def test_the_ensemble_is_measured_beside_its_bare_session(
 ) -> None:
     goals = goals_of("serve", settings, capsys)
     assert goals["requests/s, 32 clients / texts/s, bare"]["value"] > 0
+
+
+def test_engines_are_measured_and_those_that_are_not_here_are_named(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("engines", settings, capsys)
+    assert len(goals) == 1
+    report = json.loads((settings.state / "reports/engines.json").read_text())
+    known = {line.partition(":")[0].partition(" ")[0] for line in (*report["figures"], *report["notes"])}
+    assert known == set(plugins.names("engines"))
+    assert all(row["texts/s"] > 0 and row["from"] <= row["to"] for row in report["figures"].values())

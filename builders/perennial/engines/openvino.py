@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +149,12 @@ def _quantized(graph: Any, samples: Any) -> Any:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        data = nncf.Dataset(samples)
-        return nncf.quantize(
-            graph, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=max(1, len(samples))
-        )
+        with redirect_stdout(StringIO()):  # its progress bars would stand in what a command prints as JSON
+            return nncf.quantize(
+                graph,
+                nncf.Dataset(samples),
+                model_type=nncf.ModelType.TRANSFORMER,
+                subset_size=max(1, len(samples)),
+            )
     finally:
         log.setLevel(level)
