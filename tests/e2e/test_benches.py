@@ -67,3 +67,13 @@ def test_the_ensemble_is_measured_beside_its_bare_session(
 ) -> None:
     goals = goals_of("serve", settings, capsys)
     assert goals["requests/s, 32 clients / texts/s, bare"]["value"] > 0
+
+
+def test_the_ensemble_is_measured_beside_a_peer_that_runs_the_same_graph(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("peers", settings, capsys)
+    assert goals["failed requests of ours"]["met"]
+    assert goals["p50, 1 client / best peer's"]["value"] > 0
+    report = json.loads((settings.state / "reports/peers.json").read_text())
+    assert {"32 clients: Perennial", "32 clients: mosec, onnxruntime int8"} <= set(report["figures"])

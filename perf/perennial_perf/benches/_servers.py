@@ -15,6 +15,7 @@ from perennial.errors import Unavailable
 from perennial.jobs.workshop import Workshop
 from perennial.types import Bundle
 from perennial_perf import payloads
+from perennial_perf.benches._others import Others
 from perennial_perf.benches._peer_processes import running
 from perennial_perf.benches._peers import Kind, Peer, Way
 from perennial_perf.benches._releases import expected
@@ -25,6 +26,7 @@ from perennial_perf.trace import Trace
 
 Row: TypeAlias = dict[str, float]
 
+OURS = "Perennial"
 WARM_UP, COMPARED = 64, 20
 TIMEOUT_S = 60.0
 """A peer that is slow is not one that fails."""
@@ -42,13 +44,16 @@ class Server:
     label: Callable[[bytes], str] | None
 
     def load(self, target: str, clients: int, requests: int) -> Row:
-        """Answers a second, latencies in milliseconds, and what the load generator took of the processor."""
+        """Answers a second, latencies in milliseconds, what the load generator took of the processor for each,
+        and what others than us took of the machine."""
+        others = Others()
         trace = _load(target, self.requests, clients, requests)
         return {
             "requests/s": trace.rate,
             **percentiles(trace.latency_ms),
             "failed": trace.failed,
             "load µs": trace.cpu_us,
+            "others %": 100 * others.share(),
         }
 
     def compare(self, target: str, answers: Mapping[int, str]) -> None:
@@ -75,7 +80,7 @@ def ours(shop: Workshop, texts: Sequence[str]) -> Server:
     def label(reply: bytes) -> str:
         return payloads.http_answer(SERVICE, "", reply).label or ""
 
-    return Server("Perennial", "ours", payloads.http_questions(SERVICE, texts), start, label)
+    return Server(OURS, "ours", payloads.http_questions(SERVICE, texts), start, label)
 
 
 def server_of(peer: Peer, way: Way, python: Path, model: Path, log: Path, texts: Sequence[str]) -> Server:
