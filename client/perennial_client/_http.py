@@ -23,7 +23,7 @@ from perennial_client._errors import (
     Unavailable,
     failure,
 )
-from perennial_client._wire import Call, Ready, Reply, Tensor
+from perennial_client._wire import Call, Infer, Ready, Reply, Tensor
 
 _KINDS: dict[int, type[PerennialClientError]] = {
     400: BadRequest,
@@ -40,6 +40,24 @@ _KINDS: dict[int, type[PerennialClientError]] = {
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
+
+
+def infer_body(call: Infer) -> bytes:
+    """The body that asks for a call; a load generator makes its requests with it ahead of time."""
+    body = {
+        "inputs": [
+            {"name": name, "datatype": tensor.dtype, "shape": tensor.shape, "data": tensor.values}
+            for name, tensor in call.inputs.items()
+        ],
+        "outputs": [{"name": name} for name in call.outputs],
+    }
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+def infer_reply(body: bytes) -> Reply:
+    """The tensors of a reply's body."""
+    outputs = json.loads(body)["outputs"]
+    return {out["name"]: Tensor(out["datatype"], tuple(out["shape"]), out["data"]) for out in outputs}
 
 
 class HttpTransport:
@@ -100,15 +118,7 @@ def _request(client: AnyClient, call: Call, timeout: float) -> httpx.Request:
     extensions = {"timeout": _Until(timeout)}
     if isinstance(call, Ready):
         return client.build_request("GET", f"{path}/ready", extensions=extensions)
-    body = {
-        "inputs": [
-            {"name": name, "datatype": tensor.dtype, "shape": tensor.shape, "data": tensor.values}
-            for name, tensor in call.inputs.items()
-        ],
-        "outputs": [{"name": name} for name in call.outputs],
-    }
-    content = json.dumps(body, ensure_ascii=False).encode()
-    return client.build_request("POST", f"{path}/infer", content=content, extensions=extensions)
+    return client.build_request("POST", f"{path}/infer", content=infer_body(call), extensions=extensions)
 
 
 def _reply(url: str, call: Call, response: httpx.Response) -> Reply:
@@ -120,8 +130,7 @@ def _reply(url: str, call: Call, response: httpx.Response) -> Reply:
         reason = _reason(response)
         raise failure(_kind(response.status_code, reason), url, reason)
     try:
-        outputs = response.json()["outputs"]
-        return {out["name"]: Tensor(out["datatype"], tuple(out["shape"]), out["data"]) for out in outputs}
+        return infer_reply(response.content)
     except (ValueError, KeyError, TypeError) as error:
         raise failure(
             PerennialClientError, url, f"not a reply of Triton's: {response.text[:200]!r}"

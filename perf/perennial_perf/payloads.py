@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from tritonclient.grpc import service_pb2 as messages
 
-from perennial_client import Answer, Feedback, _grpc, _wire
+from perennial_client import Answer, Feedback, _grpc, _http, _wire
 
 
 def questions(service: str, texts: Sequence[str], top_k: int | None = None) -> list[bytes]:
     """One request a text."""
     return [_bytes(_wire.question(service, [text], top_k)) for text in texts]
+
+
+def http_questions(service: str, texts: Sequence[str]) -> list[bytes]:
+    """The same as whole HTTP requests, in Triton's JSON."""
+    path = f"/v2/models/{service}/infer"
+    return [http_post(path, _http.infer_body(_wire.question(service, [text], None))) for text in texts]
+
+
+def http_json(path: str, body: Any) -> bytes:
+    return http_post(path, json.dumps(body, ensure_ascii=False).encode())
+
+
+def http_post(path: str, body: bytes) -> bytes:
+    """A whole HTTP request with a body of JSON; the reply is asked for as it is, not packed."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"Accept-Encoding: identity\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def feedback(batches: Sequence[Sequence[Feedback]]) -> list[bytes]:
@@ -21,6 +42,10 @@ def feedback(batches: Sequence[Sequence[Feedback]]) -> list[bytes]:
 
 def answer(service: str, text: str, reply: bytes) -> Answer:
     return _wire.answers(service, [text], _tensors(reply))[0]
+
+
+def http_answer(service: str, text: str, reply: bytes) -> Answer:
+    return _wire.answers(service, [text], _http.infer_reply(reply))[0]
 
 
 def receipts(batch: Sequence[Feedback], reply: bytes) -> list[str]:

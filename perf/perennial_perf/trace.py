@@ -17,8 +17,8 @@ class Trace:
 
     `payload` is the number of the request's bytes; `started` is its start, or in an open loop when it was
     due, in seconds of the machine's monotonic clock, which all processes share; `latency` counts from then,
-    in seconds; `code` is a gRPC status, 0 for an answer. `replies` is empty unless kept. `cpu_s` is the
-    processor time that the load itself took.
+    in seconds; `code` is a status, 0 for an answer (`connections` says whose). `replies` is empty unless
+    kept. `cpu_s` is the processor time that the load itself took.
     """
 
     payload: npt.NDArray[np.int64]

@@ -79,3 +79,13 @@ def test_engines_are_measured_and_those_that_are_not_here_are_named(
     known = {line.partition(":")[0].partition(" ")[0] for line in (*report["figures"], *report["notes"])}
     assert known == set(plugins.names("engines"))
     assert all(row["texts/s"] > 0 and row["from"] <= row["to"] for row in report["figures"].values())
+
+
+def test_the_ensemble_is_measured_beside_a_peer_that_runs_the_same_graph(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("peers", settings, capsys)
+    assert goals["failed requests of ours"]["met"]
+    assert goals["p50, 1 client / best peer's"]["value"] > 0
+    report = json.loads((settings.state / "reports/peers.json").read_text())
+    assert {"32 clients: Perennial", "32 clients: mosec, onnxruntime int8"} <= set(report["figures"])
