@@ -44,8 +44,8 @@ class Server:
     label: Callable[[bytes], str] | None
 
     def load(self, target: str, clients: int, requests: int) -> Row:
-        """Answers a second, latencies in milliseconds, what the load generator took of the processor for one,
-        and what others than us took of the machine."""
+        """Answers a second, latencies in milliseconds, the load generator's processor time for each, and what
+        others than us took of the machine."""
         others = Others()
         trace = _load(target, self.requests, clients, requests)
         return {
