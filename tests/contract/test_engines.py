@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,10 @@ from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Exported
 from tiny import tiny_examples
 
+Built = Callable[[str], Path]
 
-@pytest.fixture(params=plugins.names("engines"))
+
+@pytest.fixture(scope="module", params=plugins.names("engines"))
 def engine(request: pytest.FixtureRequest) -> Engine:
     made: Engine = plugins.get("engines", request.param)()
     if reason := made.available():
@@ -33,27 +38,38 @@ def runner(engine: Engine) -> Engine:
     return engine
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def exported(tiny_release: Path) -> Exported:
     codec = ClassifyCodec(tiny_release)
     texts = [example.text for example in tiny_examples(40)]
     return Exported(tiny_release, engine_inputs(codec, texts), longest_input(codec))
 
 
+@pytest.fixture(scope="module")
+def built(engine: Engine, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The engine file of a precision, built once: some engines call a compiler for it."""
+
+    @functools.cache
+    def build(precision: str) -> Path:
+        return engine.build(exported, tmp_path_factory.mktemp(precision), precision)
+
+    return build
+
+
 def test_every_precision_makes_one_file_and_the_same_graph_the_same_file(
-    engine: Engine, exported: Exported, tmp_path: Path
+    engine: Engine, exported: Exported, built: Built, tmp_path: Path
 ) -> None:
     for precision in engine.precisions():
-        built = engine.build(exported, tmp_path / precision, precision)
-        assert list(built.parent.iterdir()) == [built]
-        assert built.stat().st_size > 0
+        file = built(precision)
+        assert list(file.parent.iterdir()) == [file]
+        assert file.stat().st_size > 0
         if engine.repeats:
-            again = engine.build(exported, tmp_path / f"{precision} again", precision)
-            assert again.read_bytes() == built.read_bytes()
+            again = engine.build(exported, tmp_path / precision, precision)
+            assert again.read_bytes() == file.read_bytes()
 
 
 def test_every_precision_answers_as_the_network_does(
-    runner: Engine, exported: Exported, tiny_release: Path, tmp_path: Path
+    runner: Engine, built: Built, tiny_release: Path
 ) -> None:
     task = plugins.get("tasks/classify", "train")()
     codec = ClassifyCodec(tiny_release)
@@ -63,15 +79,14 @@ def test_every_precision_answers_as_the_network_does(
     wanted = codec.score(network.answers(texts), examples)
     assert wanted.metrics["accuracy"] > 0.9
     for precision in runner.precisions():
-        session = runner.open(runner.build(exported, tmp_path, precision), threads=1)
+        session = runner.open(built(precision), threads=1)
         got = codec.score(Pipeline(codec, session).answers(texts), examples)
         assert (got.correct == wanted.correct).mean() > 0.95, precision
         session.close()
 
 
-def test_padding_and_neighbours_change_no_answer(runner: Engine, exported: Exported, tmp_path: Path) -> None:
-    built = runner.build(exported, tmp_path, "fp32")
-    session = runner.open(built, threads=2)
+def test_padding_and_neighbours_change_no_answer(runner: Engine, built: Built) -> None:
+    session = runner.open(built("fp32"), threads=2)
     ids = np.array([[2, 5, 6, 7, 9, 3]], dtype=np.int64)
     alone = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids)})
     padded = np.pad(np.repeat(ids, 3, axis=0), ((0, 0), (0, 5)))
@@ -80,11 +95,22 @@ def test_padding_and_neighbours_change_no_answer(runner: Engine, exported: Expor
     np.testing.assert_allclose(together["logits"], np.repeat(alone["logits"], 3, axis=0), atol=1e-5)
 
 
-def test_triton_is_told_what_loads_the_file(engine: Engine, exported: Exported, tmp_path: Path) -> None:
-    built = engine.build(exported, tmp_path, engine.precisions()[0])
+def test_callers_at_once_each_get_their_own_answer(runner: Engine, exported: Exported, built: Built) -> None:
+    """Of arrays that are read-only, as those of a request may be."""
+    session = runner.open(built("fp32"), threads=1)
+    alone = [session.run(tensors)["logits"] for tensors in exported.samples]
+    for tensors in exported.samples:
+        for array in tensors.values():
+            array.flags.writeable = False
+    with ThreadPoolExecutor(4) as callers:
+        for given, wanted in zip(callers.map(session.run, exported.samples), alone, strict=True):
+            np.testing.assert_allclose(given["logits"], wanted, atol=1e-6)
+
+
+def test_triton_is_told_what_loads_the_file(engine: Engine, built: Built) -> None:
     embedded, container = engine.triton("embedded", threads=2), engine.triton("container", threads=2)
     assert embedded.backend == "python"
-    assert embedded.filename == container.filename == built.name
+    assert embedded.filename == container.filename == built(engine.precisions()[0]).name
     if container.backend != "python" and not container.gpu:
         assert "2" in container.parameters.values()
 

@@ -37,7 +37,14 @@ GROUND = {
 """What every room may import. `repository` is the publishers' and the stages' as well: paths and configs."""
 
 FENCES = {
-    "torch": ("protocols.py", "tasks/*/train.py", "tasks/*/_train_*.py", "learners/*", "jobs/training.py"),
+    "torch": (
+        "protocols.py",
+        "tasks/*/train.py",
+        "tasks/*/_train_*.py",
+        "learners/*",
+        "jobs/training.py",
+        "engines/torch.py",
+    ),
     "transformers": ("tasks/*/_train_*.py",),
     "onnx": ("tasks/*/_train_*.py", "engines/*.py"),
     "onnxruntime": ("engines/onnxruntime.py", "engines/_*.py"),
