@@ -1,9 +1,9 @@
 """A load on a server from requests serialised ahead of time, in this process or in one of its own.
 
 Sends and receives bytes, so that it takes little of the processor that the server shares: over gRPC 0.2 ms a
-request from 8 clients or more, 0.4 ms from one; over HTTP 0.04 to 0.08 ms where replies come at once, 0.1 to
-0.3 ms where it sleeps between them (`Trace.cpu_us` has each run's own figure). Knows no service, and no wire:
-`payloads` makes the bytes and reads the replies, and `connections` carries them.
+request from 8 clients or more, 0.4 ms from one; over HTTP, in the same minute, a third to a half of that
+(`Trace.cpu_us` has each run's own figure). Knows no service, and no wire: `payloads` makes the bytes and
+reads the replies, and `connections` carries them.
 """
 
 from __future__ import annotations

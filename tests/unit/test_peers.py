@@ -103,20 +103,23 @@ def test_what_runs_beside_the_bench_is_seen() -> None:
 
 def test_a_peer_that_fails_has_no_figures_and_a_line_that_says_why() -> None:
     results = Results({})
-    results.rows["peer"] = {1: [{"p50": 1.0, "failed": 0}]}
+    results.rows["peer"] = {1: [{"p50": 1.0}]}
     with results.noting("peer"):
         raise Unavailable("it is gone")
     assert (results.rows, results.notes) == ({}, ["peer: it is gone"])
 
 
-def test_figures_are_medians_of_the_rounds_and_failures_their_sum() -> None:
-    rounds = [{"p50": p50, "failed": failed} for p50, failed in ((9.0, 0), (2.0, 3), (3.0, 1))]
-    assert Results({}, {"peer": {8: rounds}}).median("peer", 8) == {"p50": 3.0, "failed": 4}
+def test_figures_are_medians_of_the_rounds_but_no_failure_and_no_stranger_is_lost_in_them() -> None:
+    columns = ("p50", "failed", "others %")
+    rounds = [dict(zip(columns, row, strict=True)) for row in ((9.0, 0, 1.0), (2.0, 3, 40.0), (3.0, 1, 0.0))]
+    median = Results({}, {"peer": {8: rounds}}).median("peer", 8)
+    assert median == {"p50": 3.0, "failed": 4, "others %": 40.0}
 
 
 def test_goals_compare_with_the_best_of_each_kind_and_nobody_meets_nothing() -> None:
     def rows(p50: float, rate: float) -> dict[int, list[dict[str, float]]]:
-        return {clients: [{"p50": p50, "requests/s": rate, "failed": 0}] for clients in (SINGLE, CROWD)}
+        row = {"p50": p50, "requests/s": rate, "failed": 0, "others %": 0.0}
+        return {clients: [row] for clients in (SINGLE, CROWD)}
 
     measured = {OURS: rows(5.0, 300.0), "slow": rows(20.0, 50.0), "graph": rows(10.0, 150.0)}
     kinds: dict[str, Kind] = {OURS: "ours", "slow": "fp32", "graph": "graph"}

@@ -56,9 +56,11 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
     def median(self, name: str, clients: int) -> Row:
+        """Of the rounds; but all failures, and the worst that others took."""
         rounds = self.rows[name][clients]
         medians = {column: float(np.median([row[column] for row in rounds])) for column in rounds[0]}
-        return {**medians, "failed": sum(row["failed"] for row in rounds)}
+        failed, others = sum(row["failed"] for row in rounds), max(row["others %"] for row in rounds)
+        return {**medians, "failed": failed, "others %": others}
 
     @contextmanager
     def noting(self, name: str) -> Iterator[None]:
