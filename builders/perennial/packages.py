@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ def download(package: Package, folder: Path) -> Path:
 
     pip checks the hash before it runs anything: it asks a source archive for its metadata.
     """
-    if find_spec("pip") is None:
+    if PathFinder.find_spec("pip") is None:  # the plain way warns where setuptools watches over distutils
         raise Unavailable(f"{sys.executable} has no pip to download with; run {sys.executable} -m ensurepip")
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
