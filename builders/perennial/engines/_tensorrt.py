@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from perennial.engines._building import whole
 from perennial.engines._typed import CALIBRATED, typed
 from perennial.errors import Broken, ConfigError, Unavailable
 from perennial.shapes import MAX_BATCH_SIZE, buckets
@@ -220,7 +221,5 @@ def _open_timing_cache(config: Any, path: Path | None) -> Any:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    with whole(path) as part:
+        part.write_bytes(content)

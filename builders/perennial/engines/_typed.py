@@ -7,16 +7,14 @@ the parity gate.
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from perennial.errors import Broken, ConfigError
-from perennial.types import Exported, Tensors
+from perennial.engines._building import Samples, quiet, require_known
+from perennial.errors import Broken
+from perennial.types import Exported
 
 WEIGHTED = ("MatMul", "Gemm")
 """What is quantised: products with weights. Between activations int8 saves little and costs accuracy."""
@@ -36,9 +34,8 @@ def typed(exported: Exported, precision: str) -> bytes:
     Inputs and outputs keep their types. The same bytes for the same graph and samples. Raises `ConfigError`
     for an unknown precision, `Broken` for a file that is no ONNX graph.
     """
-    if precision not in _MAKERS:
-        raise ConfigError(f"precision {precision!r} is unknown; choose one of {precisions()}")
-    with _quiet():
+    require_known(precision, precisions())
+    with quiet():
         made = _MAKERS[precision](_load(exported.graph), exported)
     return bytes(made.SerializeToString(deterministic=True))
 
@@ -106,7 +103,7 @@ def _int8(model: Any, exported: Exported) -> Any:
         quantize_static(
             half,
             made,
-            _Samples(exported),
+            Samples(exported.samples),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(WEIGHTED),
             nodes_to_quantize=_products_with_weights(half),
@@ -128,33 +125,9 @@ def _products_with_weights(model: Any) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type in WEIGHTED and node.input[1] in weights]
 
 
-class _Samples:
-    """The samples one by one, as the quantiser asks for them."""
-
-    def __init__(self, exported: Exported) -> None:
-        self._left: Iterator[Tensors] = iter(exported.samples)
-
-    def get_next(self) -> Tensors | None:
-        return next(self._left, None)
-
-
 _MAKERS: Mapping[str, Callable[[Any, Exported], Any]] = {
     "int8": _int8,
     "fp16": _fp16,
     "bf16": _bf16,
     "fp32": _fp32,
 }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The converters recommend preparations and tell of each weight that they round."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)

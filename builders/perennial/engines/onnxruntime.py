@@ -7,15 +7,13 @@ precision is good enough to the gates.
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from perennial.errors import Broken, ConfigError
+from perennial.engines._building import Samples, quiet, require_known, whole
+from perennial.errors import Broken
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OnnxRuntime"]
@@ -45,18 +43,15 @@ class OnnxRuntime:
 
     def build(self, exported: Exported, folder: Path, precision: str) -> Path:
         """`folder`/model.onnx; the same bytes for the same graph, precision and package versions."""
-        if precision not in self.precisions():
-            raise ConfigError(f"precision {precision!r} is unknown; choose one of {self.precisions()}")
-        folder.mkdir(parents=True, exist_ok=True)
-        part, built = folder / f"{FILENAME}.part", folder / FILENAME
-        if precision == "int8":
-            _quantize(exported.graph, part)
-        elif precision == "int8-static":
-            _quantize_static(exported, part)
-        else:
-            shutil.copyfile(exported.graph, part)
-        part.replace(built)
-        return built
+        require_known(precision, self.precisions())
+        with whole(folder / FILENAME) as part:
+            if precision == "int8":
+                _quantize(exported.graph, part)
+            elif precision == "int8-static":
+                _quantize_static(exported, part)
+            else:
+                shutil.copyfile(exported.graph, part)
+        return folder / FILENAME
 
     def open(self, built: Path, threads: int) -> OnnxSession:
         return OnnxSession(built, threads)
@@ -103,7 +98,7 @@ def _quantize(onnx: Path, built: Path) -> None:
 
     graph = load(onnx)
     del graph.graph.value_info[:]  # dynamo's own shapes make the quantiser's shape inference fail
-    with _quiet():
+    with quiet():
         quantize_dynamic(graph, built, per_channel=True, weight_type=QuantType.QInt8)
 
 
@@ -111,11 +106,11 @@ def _quantize_static(exported: Exported, built: Path) -> None:
     """QDQ around the products of weights; the range of each activation is what it took on the samples."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    with _quiet():
+    with quiet():
         quantize_static(
             str(exported.graph),
             str(built),
-            _Samples(exported.samples[:CALIBRATION_ROWS]),
+            Samples(exported.samples[:CALIBRATION_ROWS]),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
@@ -129,25 +124,3 @@ def _quantize_static(exported: Exported, built: Path) -> None:
 def _adds_wide() -> bool:
     """Whether products of bytes are added in 32 bits; AVX2 adds them in 16, where 8-bit weights overflow."""
     return "vnni" in Path("/proc/cpuinfo").read_text()
-
-
-class _Samples:
-    """What the calibration of onnxruntime reads."""
-
-    def __init__(self, samples: Sequence[Tensors]) -> None:
-        self._samples = iter(samples)
-
-    def get_next(self) -> Tensors | None:
-        return next(self._samples, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantisers recommend a preparation for convolutions."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)

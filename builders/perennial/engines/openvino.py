@@ -6,7 +6,6 @@ precision is good enough, or quick enough, to the gates and to whoever measures.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from contextlib import redirect_stdout
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from perennial.errors import Broken, ConfigError
+from perennial.engines._building import quiet, require_known, whole
+from perennial.errors import Broken
 from perennial.types import Array, BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OpenVino"]
@@ -48,19 +48,16 @@ class OpenVino:
 
     def build(self, exported: Exported, folder: Path, precision: str) -> Path:
         """`folder`/model.onnx; the same bytes for the same graph, samples, precision and package versions."""
-        if precision not in self.precisions():
-            raise ConfigError(f"precision {precision!r} is unknown; choose one of {self.precisions()}")
+        require_known(precision, self.precisions())
         import onnx
 
-        folder.mkdir(parents=True, exist_ok=True)
         graph = onnx.load(exported.graph)
         if precision == "int8":
             graph = _quantized(graph, exported.samples[:CALIBRATION_ROWS])
         onnx.helper.set_model_props(graph, {PRECISION: precision})
-        part, built = folder / f"{FILENAME}.part", folder / FILENAME
-        onnx.save(graph, part)
-        part.replace(built)
-        return built
+        with whole(folder / FILENAME) as part:
+            onnx.save(graph, part)
+        return folder / FILENAME
 
     def open(self, built: Path, threads: int) -> OpenVinoSession:
         return OpenVinoSession(built, threads)
@@ -145,16 +142,10 @@ def _quantized(graph: Any, samples: Any) -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     import nncf
 
-    log = logging.getLogger("nncf")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(StringIO()):  # its progress bars would stand in what a command prints as JSON
-            return nncf.quantize(
-                graph,
-                nncf.Dataset(samples),
-                model_type=nncf.ModelType.TRANSFORMER,
-                subset_size=max(1, len(samples)),
-            )
-    finally:
-        log.setLevel(level)
+    with quiet("nncf"), redirect_stdout(StringIO()):  # its progress bars would stand in a command's JSON
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(samples),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=max(1, len(samples)),
+        )

@@ -18,7 +18,8 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from perennial.errors import Broken, ConfigError
+from perennial.engines._building import require_known, whole
+from perennial.errors import Broken
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["Torch"]
@@ -57,15 +58,11 @@ class Torch:
     def build(self, exported: Exported, folder: Path, precision: str) -> Path:
         """`folder`/model.pt2, for this kind of processor or GPU alone; the same bytes for the same program,
         precision, machine and package versions. One build at a time in a process: torch's cache is moved."""
-        if precision not in self.precisions():
-            raise ConfigError(f"precision {precision!r} is unknown; choose one of {self.precisions()}")
-        folder.mkdir(parents=True, exist_ok=True)
-        part, built = folder / f"{FILENAME}.part", folder / FILENAME
-        with warnings.catch_warnings():
+        require_known(precision, self.precisions())
+        with warnings.catch_warnings(), whole(folder / FILENAME) as part:
             warnings.simplefilter("ignore")  # torch deprecates what its own compiler imports
             _compile(exported, precision, part)
-        part.replace(built)
-        return built
+        return folder / FILENAME
 
     def open(self, built: Path, threads: int) -> TorchSession:
         return TorchSession(built, threads)
