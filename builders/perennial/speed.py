@@ -5,11 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
-from perennial.protocols import Session
+from perennial.protocols import Engine, Session
 from perennial.types import Tensors
+
+
+def speed(
+    engine: Engine, file: Path, texts: Sequence[Tensors], threads: int, callers: int
+) -> dict[str, float]:
+    """`texts_per_s` of a session of so many threads that all callers share, and `alone_ms` of one that has
+    the threads of them all, as the engine stage opens both."""
+    shared, alone = engine.open(file, threads), engine.open(file, threads * callers)
+    try:
+        return {"texts_per_s": texts_per_s(shared, texts, callers), "alone_ms": alone_ms(alone, texts)}
+    finally:
+        shared.close()
+        alone.close()
 
 
 def texts_per_s(session: Session, texts: Sequence[Tensors], callers: int) -> float:

@@ -15,7 +15,7 @@ from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, engine_of
 from perennial.pipeline import engine_inputs, longest_input
-from perennial.speed import alone_ms, texts_per_s
+from perennial.speed import speed
 from perennial.types import Bundle, Exported
 
 AUTO, FIRST = "auto", "onnxruntime"
@@ -73,7 +73,7 @@ def _build(exported: Exported, folder: Path, choice: Choice) -> Path:
 
 def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
     """A choice for all that can be built and opened here, and a reason for what cannot."""
-    names = plugins.names("engines")
+    names, callers = plugins.names("engines"), run.settings.instances or cores()
     for number, name in enumerate(names):
         if reason := unusable(name):
             yield {"engine": name, "reason": reason}
@@ -81,24 +81,14 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
         for precision in engine_of(name).precisions():
             run.report("engine", number, len(names), f"{name} {precision}")
             try:
-                speed = _speed(run, name, exported, folder, precision)
-                yield {**_choice(name, precision), **speed}
+                choice = _choice(name, precision)
+                file = _build(exported, folder, choice)
+                yield {
+                    **choice,
+                    **speed(engine_of(name), file, exported.samples, run.settings.threads, callers),
+                }
             except PerennialError as error:
                 yield {"engine": name, "precision": precision, "reason": str(error)}
-
-
-def _speed(run: Run, name: str, exported: Exported, folder: Path, precision: str) -> dict[str, float]:
-    engine, callers = engine_of(name), run.settings.instances or cores()
-    file = _build(exported, folder, _choice(name, precision))
-    shared, alone = engine.open(file, run.settings.threads), engine.open(file, cores())
-    try:
-        return {
-            "texts_per_s": texts_per_s(shared, exported.samples, callers),
-            "alone_ms": alone_ms(alone, exported.samples),
-        }
-    finally:
-        shared.close()
-        alone.close()
 
 
 def _exported(run: Run) -> Exported:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from perennial.children import die_with_parent
 from perennial.errors import Unavailable
+from perennial.server import ports
 from perennial_perf.benches._peers import Peer
 from perennial_perf.benches._sandbox import say
 from perennial_perf.connections import HttpConnection
@@ -55,7 +55,7 @@ def running(command: Sequence[str], log: Path, question: bytes) -> Iterator[str]
 
     Raises `Unavailable` with the last line of its log where it dies or does not answer in time.
     """
-    port = _free_port()
+    port = ports.choose(_HOST, ports.Ports()).http
     with log.open("wb") as file:
         process = subprocess.Popen(
             [*command, f"--port={port}"],
@@ -70,13 +70,6 @@ def running(command: Sequence[str], log: Path, question: bytes) -> Iterator[str]
         yield f"{_HOST}:{port}"
     finally:
         _stop(process)
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind((_HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], log: Path, target: str, question: bytes) -> None:

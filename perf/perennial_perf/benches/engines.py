@@ -21,7 +21,7 @@ from perennial.jobs.engines import unusable
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Codec, Session
-from perennial.speed import alone_ms, texts_per_s
+from perennial.speed import speed
 from perennial.types import Bundle, Example, Exported, Tensors
 from perennial_perf.benches._sandbox import built, sample
 from perennial_perf.report import Draft, Goal, Report
@@ -51,7 +51,8 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
                 began = time.perf_counter()
                 file = engine.build(exported, Path(folder, name, precision), precision)
                 row = {"build s": time.perf_counter() - began, "MB": file.stat().st_size / 1e6}
-                row |= _speed(engine.open(file, 1), engine.open(file, cores()), exported.samples)
+                took = speed(engine, file, exported.samples, 1, cores())
+                row |= {"texts/s": took["texts_per_s"], "alone ms": took["alone_ms"]}
                 answers = Pipeline(codec, engine.open(file, cores())).answers(texts)
             except PerennialError as error:
                 left_out.append(f"{name} {precision}: {error}")
@@ -94,14 +95,6 @@ def _exported(bundle: Bundle, codec: Codec, folder: Path) -> tuple[Exported, Ses
     task.export(model, folder)
     texts = [row.text for row in data.read(bundle.folder / "data/memory.jsonl")][:SPEED_TEXTS]
     return Exported(folder, engine_inputs(codec, texts), longest_input(codec)), task.session(model)
-
-
-def _speed(shared: Session, alone: Session, samples: Sequence[Tensors]) -> Row:
-    """Of a session of one thread that every core calls, and of one on all cores that one caller has."""
-    row = {"texts/s": texts_per_s(shared, samples, cores()), "alone ms": alone_ms(alone, samples)}
-    shared.close()
-    alone.close()
-    return row
 
 
 def _price(
