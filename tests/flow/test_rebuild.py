@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -77,6 +78,8 @@ def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     assert manifest["lineage"]["start_sha256"] == file_digest(weights)
     assert manifest["lineage"]["training"] == TEACH.rebuild.model_dump()
     assert manifest["lineage"]["processor"] == processor() and processor()["can"]
+    made_by = manifest["lineage"]["packages"]
+    assert (made_by["torch"], made_by["onnxruntime"]) == (version("torch"), version("onnxruntime"))
     assert [verdict["gate"] for verdict in manifest["verdicts"]] == ["quality", "parity", "latency"]
 
 

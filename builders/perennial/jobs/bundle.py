@@ -7,7 +7,9 @@ import os
 import platform
 import shutil
 import time
-from importlib.metadata import version
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ from perennial.types import Bundle
 
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
-PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxscript", "tokenizers", "torch", "transformers")
+PACKAGES = (
+    *("nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt"),
+    *("tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
+)
 
 
 def refuse_bundle_of_another_job(run: Run) -> None:
@@ -97,7 +102,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
             "feedback_rows": snapshot["feedback_rows"],
             "training": trained["options"],
             "seed": settings.seed,
-            "packages": {package: version(package) for package in PACKAGES},
+            "packages": dict(_versions()),
             "python": platform.python_version(),
             "processor": trained["processor"],
         },
@@ -107,6 +112,13 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "seen": seen,
         "created_at": time.time(),
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of those that are installed; an engine that is not has made nothing."""
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield package, version(package)
 
 
 def _verdict(step: Any) -> dict[str, Any]:
