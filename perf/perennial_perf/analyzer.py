@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,33 +37,49 @@ _INNER = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
 
 
+Protocol = Literal["grpc", "http"]
+
+
 @dataclass(frozen=True)
 class Analyzer:
-    """The program in `folder`, which asks the model `service` at `target` (host:port) for `texts`."""
+    """The program in `folder`, which asks the model `service` at `target` (host:port) for `texts`.
+
+    Both ways to ask give requests a second, and p50, p95, p99 and mean in milliseconds. They raise
+    `Unavailable` with perf_analyzer's own words where a request fails: it stops at the first one.
+    """
 
     folder: Path
     target: str
     service: str
     data: Path
+    protocol: Protocol
 
     def measure(self, clients: int, requests: int) -> dict[str, float]:
-        """Requests a second, and p50, p95, p99 and mean in milliseconds, of a closed loop over gRPC.
+        """A closed loop: each of the clients asks again once it is answered."""
+        return self._row(
+            f"--concurrency-range={clients}",
+            f"--request-count={requests}",
+            "--async" if clients > 1 else "--sync",
+        )
 
-        Raises `Unavailable` with perf_analyzer's own words where a request fails: it stops at the first one.
-        """
+    def measure_at(self, rate: float, requests: int) -> dict[str, float]:
+        """An open loop: `rate` requests arrive each second at random, however slow the server is."""
+        return self._row(
+            f"--request-rate-range={rate:.2f}",
+            f"--request-count={requests}",
+            "--request-distribution=poisson",
+            "--async",
+        )
+
+    def _row(self, *options: str) -> dict[str, float]:
         with TemporaryDirectory(dir=self.folder) as scratch:
             out = Path(scratch, "profile.json")
-            self._run(
-                f"--concurrency-range={clients}",
-                f"--request-count={requests}",
-                f"--profile-export-file={out}",
-                "--async" if clients > 1 else "--sync",
-            )
+            self._run(f"--profile-export-file={out}", *options)
             return _row(json.loads(out.read_text())["experiments"][0]["requests"])
 
     def _run(self, *options: str) -> None:
-        command = [str(self.folder / "perf_analyzer"), "-m", self.service, "-u", self.target, "-i", "grpc"]
-        command += [f"--input-data={self.data}", *options]
+        command = [str(self.folder / "perf_analyzer"), "-m", self.service, "-u", self.target]
+        command += ["-i", self.protocol, f"--input-data={self.data}", *options]
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
@@ -72,12 +88,14 @@ class Analyzer:
 
 
 @contextmanager
-def analyzer(folder: Path, target: str, service: str, texts: Sequence[str]) -> Iterator[Analyzer]:
+def analyzer(
+    folder: Path, target: str, service: str, texts: Sequence[str], protocol: Protocol = "grpc"
+) -> Iterator[Analyzer]:
     """Its input lies in `folder`, beside the program, while the block runs."""
     with TemporaryDirectory(dir=folder) as scratch:
         data = Path(scratch, "texts.json")
         data.write_text(json.dumps({"data": [{"TEXT": {"content": [t], "shape": [1]}} for t in texts]}))
-        yield Analyzer(folder, target, service, data)
+        yield Analyzer(folder, target, service, data, protocol)
 
 
 def fetch(home: Path, say: Callable[[str], None]) -> Path:

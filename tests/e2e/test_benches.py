@@ -12,7 +12,8 @@ import pytest
 
 from perennial import plugins
 from perennial.config import ServiceSettings, Settings, TrainingSettings
-from perennial.samples.sentiment import ENCODER, RATINGS
+from perennial.samples.newsgroups import Newsgroups
+from perennial.samples.sentiment import Sentiment
 from perennial_perf.benches import main
 from tiny import LABELS, tiny_examples
 
@@ -25,25 +26,30 @@ TEACH = ServiceSettings(build=TRAINING, rebuild=TRAINING, golden_rows=100, valid
 
 @pytest.fixture(scope="module")
 def settings(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A state in which nothing is built yet, with a sample whose parts are tiny."""
+    """A state in which nothing is built yet, with samples whose parts are tiny."""
     folder = tmp_path_factory.mktemp("benches")
-    home = folder / "var/samples" / f"sentiment-{ENCODER.sha256[:8]}-{RATINGS.sha256[:8]}"
-    shutil.copytree(tiny_encoder, home / "encoder")
-    write(home / "movie.jsonl", [(example.text, example.label) for example in tiny_examples(600)])
+    sample = Sentiment(folder / "var/samples")
+    shutil.copytree(tiny_encoder, sample._encoder.folder)
+    files = {"movie": [(example.text, example.label) for example in tiny_examples(600)]}
     tones = dict(zip(LABELS, ("zzz", "mmm", "xxx"), strict=True))
     for domain in ("tweets", "amazon", "nytimes"):
         labels = [LABELS[number % 3] for number in range(800)]
-        write(
-            home / f"{domain}.jsonl",
-            [(f"{domain} {number} it was {tones[label]}", label) for number, label in enumerate(labels)],
-        )
+        files[domain] = [(f"{domain} {n} it was {tones[label]}", label) for n, label in enumerate(labels)]
+    put(sample._ratings.folder, files)
+    put(Newsgroups(folder / "var/samples")._posts.folder, {"train": files["movie"], "test": files["tweets"]})
     shutil.copytree(ROOT / "model_repository/feedback", folder / "repository/feedback")
-    return Settings(state=folder / "var", repository=folder / "repository", services={"sentiment": TEACH})
+    return Settings(
+        state=folder / "var",
+        repository=folder / "repository",
+        services={"sentiment": TEACH, "newsgroups": TEACH},
+    )
 
 
-def write(path: Path, rows: list[tuple[str, str]]) -> None:
-    lines = (json.dumps({"text": text, "label": label, "ratings": [label]}) for text, label in rows)
-    path.write_text("".join(f"{line}\n" for line in lines))
+def put(folder: Path, files: dict[str, list[tuple[str, str]]]) -> None:
+    folder.mkdir()
+    for name, rows in files.items():
+        lines = (json.dumps({"text": text, "label": label, "ratings": [label]}) for text, label in rows)
+        (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 def goals_of(name: str, settings: Settings, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -75,11 +81,23 @@ def test_engines_are_measured_and_those_that_are_not_here_are_named(
 ) -> None:
     monkeypatch.setattr(plugins.get("engines", "torch"), "available", lambda self: "its compiler is slow")
     goals = goals_of("engines", settings, capsys)
-    assert len(goals) == 1
+    assert "macro-F1 points, onnxruntime int8 - checkpoint" in goals
     report = json.loads((settings.state / "reports/engines.json").read_text())
-    known = {line.partition(":")[0].partition(" ")[0] for line in (*report["figures"], *report["notes"])}
+    rows = {name: row for name, row in report["figures"].items() if isinstance(row, dict)}
+    known = {line.partition(":")[0].partition(" ")[0] for line in (*rows, *report["notes"])}
     assert known == set(plugins.names("engines"))
-    assert all(row["texts/s"] > 0 and row["from"] <= row["to"] for row in report["figures"].values())
+    assert all(row["texts/s"] > 0 and row["from"] <= row["to"] for row in rows.values())
+
+
+def test_latency_is_drawn_against_throughput_over_both_protocols(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals_of("curves", settings, capsys)
+    reports = settings.state / "reports"
+    lines = (reports / "curves.csv").read_text().splitlines()
+    series = [f"{protocol}, {loop} loop" for protocol in ("grpc", "http") for loop in ("closed", "open")]
+    assert {line.split('"')[1] for line in lines[1:]} == set(series)
+    assert (reports / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_ensemble_is_measured_beside_a_peer_that_runs_the_same_graph(

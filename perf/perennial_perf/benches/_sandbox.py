@@ -24,6 +24,7 @@ from perennial.repository.layout import stage_models
 from perennial.server.process import Server, start
 from perennial.server.stubs import stubs
 from perennial.types import Bundle
+from perennial_perf.analyzer import Protocol
 from perennial_perf.benches._releases import copy_release
 
 SERVICE = "sentiment"
@@ -35,7 +36,8 @@ NEVER = 1_000_000
 LEASE_S = 2.0
 """How long a killed worker's lease keeps the next one waiting; in use it is 10 s."""
 
-_console = Console(stderr=True)
+console = Console(stderr=True)
+"""Standard output is the report's."""
 
 
 @contextmanager
@@ -85,8 +87,9 @@ def serving(shop: Workshop) -> Iterator[Server]:
         yield server
 
 
-def target(server: Server) -> str:
-    return f"{server.run.host}:{server.run.grpc_port}"
+def target(server: Server, protocol: Protocol = "grpc") -> str:
+    port = server.run.grpc_port if protocol == "grpc" else server.run.http_port
+    return f"{server.run.host}:{port}"
 
 
 def processes_of(shop: Workshop, server: Server, release: int) -> set[int]:
@@ -106,8 +109,8 @@ def texts_of(bundle: Bundle, most: int) -> list[str]:
 
 
 def say(line: str) -> None:
-    """To a person who waits; the report has standard output for itself."""
-    _console.print(line, highlight=False, soft_wrap=True)
+    """To a person who waits."""
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _settings(settings: Settings, folder: Path, service: dict[str, Any]) -> Settings:
