@@ -4,12 +4,10 @@ opens: how quick each is, and what its precision costs in quality, beside the ch
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -18,18 +16,18 @@ from perennial.config import Settings
 from perennial.errors import PerennialError
 from perennial.jobs import data
 from perennial.jobs.engines import unusable
+from perennial.jobs.price import price
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Codec, Session
 from perennial.speed import speed
-from perennial.types import Bundle, Example, Exported, Tensors
+from perennial.types import Bundle, Example, Exported
 from perennial_perf.benches._sandbox import built, sample
 from perennial_perf.report import Draft, Goal, Report
 
 __all__ = ["run"]
 
 SPEED_TEXTS, QUALITY_TEXTS, QUICK_TEXTS = 300, 3000, 60
-RESAMPLES = 300
 POINTS = 0.5
 """The most macro-F1, in points, that the quickest engine may cost."""
 Row = dict[str, float]
@@ -57,7 +55,8 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             except PerennialError as error:
                 left_out.append(f"{name} {precision}: {error}")
                 continue
-            rows[f"{name} {precision}"] = row | _price(codec, answers, expected, examples)
+            cost = price(codec, answers, expected, examples)
+            rows[f"{name} {precision}"] = row | {"points": cost.points, "from": cost.low, "to": cost.high}
     return draft.report(rows, _goals(rows), left_out)
 
 
@@ -95,21 +94,3 @@ def _exported(bundle: Bundle, codec: Codec, folder: Path) -> tuple[Exported, Ses
     task.export(model, folder)
     texts = [row.text for row in data.read(bundle.folder / "data/memory.jsonl")][:SPEED_TEXTS]
     return Exported(folder, engine_inputs(codec, texts), longest_input(codec)), task.session(model)
-
-
-def _price(
-    codec: Codec, answers: Sequence[Tensors], expected: Sequence[Tensors], examples: Sequence[Example]
-) -> Row:
-    """Points of macro-F1 that the answers are ahead of the checkpoint's, with their 95 % interval by paired
-    bootstrap over the texts."""
-
-    def ahead(chosen: Sequence[int]) -> float:
-        gold = [examples[place] for place in chosen]
-        ours, theirs = (codec.score([said[place] for place in chosen], gold) for said in (answers, expected))
-        return 100 * (ours.metrics["macro_f1"] - theirs.metrics["macro_f1"])
-
-    count, random = len(examples), np.random.default_rng(0)
-    low, high = np.percentile(
-        [ahead(random.integers(0, count, count).tolist()) for _ in range(RESAMPLES)], (2.5, 97.5)
-    )
-    return {"points": ahead(range(count)), "from": float(low), "to": float(high)}
