@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.types import (
+    Array,
     BackendSpec,
     Backlog,
     Bundle,
@@ -28,7 +29,7 @@ from perennial.types import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Module
+    from torch.nn import Module, Parameter
 
 
 class Codec(Protocol):
@@ -88,6 +89,32 @@ class Trainable(Protocol):
         in [0, 1] under which no label is given."""
 
 
+class Compressible(Trainable, Protocol):
+    """A task whose networks can be made smaller: a stack of layers, each of attention heads and neurons."""
+
+    def states(self, model: Module, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
+        """Logits (texts, labels), the last hidden states (tokens of all texts, hidden), text after text and
+        without padding, and how many tokens each text has. Differentiable."""
+
+    def depth(self, model: Module) -> int:
+        """How many layers it has."""
+
+    def shallower(self, model: Module, layers: Sequence[int]) -> Module:
+        """A copy of these layers alone, in ascending order."""
+
+    def importance(self, model: Module, examples: Sequence[Example]) -> tuple[list[Array], list[Array]]:
+        """For each layer, how much the loss of `examples` hangs on its heads (heads,) and its neurons
+        (neurons,). `ConfigError` for a network whose heads it does not find."""
+
+    def narrower(
+        self, model: Module, heads: Sequence[Sequence[int]], neurons: Sequence[Sequence[int]]
+    ) -> Module:
+        """A copy that in layer i has these of its heads and neurons alone; `save` and `load` keep it so."""
+
+    def matrices(self, model: Module) -> list[Parameter]:
+        """The weights (out, in) of the layers' products: nearly all that a run multiplies."""
+
+
 class Session(Protocol):
     """An opened engine file."""
 
@@ -133,6 +160,20 @@ class Learner(Protocol):
 
     def after(self, model: Module) -> None:
         """Called once after each epoch."""
+
+
+class Recipe(Protocol):
+    """A way to make a student of a model: what it begins with. It then learns what the model answers."""
+
+    sizes: tuple[str, ...]
+    """The students that `student` can make, by name."""
+    learning_rate: float
+    steps: int
+    """How long a student learns, whatever the number of texts."""
+
+    def student(self, task: Compressible, teacher: Module, size: str, examples: Sequence[Example]) -> Module:
+        """A smaller copy of `teacher`, which stays as it is; what makes it small holds while it learns.
+        `examples` are labelled, and tell what matters."""
 
 
 class Predictor(Protocol):

@@ -37,11 +37,16 @@ def texts_per_s(session: Session, texts: Sequence[Tensors], callers: int) -> flo
 
 def alone_ms(session: Session, texts: Sequence[Tensors]) -> float:
     """The median of one caller, after a round that does not count."""
+    return float(np.median(latencies_ms(session, texts)))
+
+
+def latencies_ms(session: Session, texts: Sequence[Tensors]) -> list[float]:
+    """Of one caller, text by text, after a round that does not count."""
     for tensors in texts:
         session.run(tensors)
     took = []
     for tensors in texts:
         began = time.perf_counter()
         session.run(tensors)
-        took.append(time.perf_counter() - began)
-    return 1e3 * float(np.median(took))
+        took.append(1e3 * (time.perf_counter() - began))
+    return took

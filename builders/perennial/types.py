@@ -201,14 +201,14 @@ JobState = Literal["queued", "running", "kept", "refused", "rolled back", "faile
 
 @dataclass(frozen=True)
 class Job:
-    """One rebuild (or first build, `kind`) of a service. `release` is the number it will publish under.
+    """One rebuild of a service, or what else `kind` says. `release` is the number it will publish under.
 
     `payload` is what was asked; `steps` maps a finished step's name to its result.
     """
 
     id: str
     service: str
-    kind: Literal["build", "rebuild"]
+    kind: Literal["build", "rebuild", "compress"]
     state: JobState
     release: int
     reason: str

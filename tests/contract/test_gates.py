@@ -226,3 +226,12 @@ class TestLatency:
         verdict = gate("latency").judge(predictor(right(self.rows)), None, {"latency": self.rows})
         assert verdict.outcome == "pass"
         assert verdict.figures["candidate.p50_ms"] > 0
+
+
+def test_a_smaller_network_need_not_gain_but_must_not_lose_more_than_is_allowed(predictor: Predict) -> None:
+    held_out = {"golden": examples("golden", 600)}
+    serving = predictor(right(held_out["golden"]))
+    judge = gate("quality", margin=0.03, must_gain=False).judge
+    assert judge(serving, serving, held_out).passed
+    assert judge(predictor(wrong_first(held_out["golden"], 6)), serving, held_out).passed
+    assert judge(predictor(wrong_first(held_out["golden"], 40)), serving, held_out).outcome == "fail"

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "builders/perennial"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FAMILIES = ("engines", "gates", "learners", "publishers", "samples", "stores", "tasks/classify")
+FAMILIES = ("engines", "gates", "learners", "publishers", "recipes", "samples", "stores", "tasks/classify")
 GROUND = {
     "children",
     "errors",
@@ -42,6 +42,8 @@ FENCES = {
         "tasks/*/train.py",
         "tasks/*/_train_*.py",
         "learners/*",
+        "recipes/*",
+        "jobs/teaching.py",
         "jobs/training.py",
         "engines/torch.py",
     ),
@@ -171,7 +173,11 @@ HEAVY = (
 NEEDS_HEAVY = (
     "perennial.jobs.__main__",
     "perennial.jobs.candidate",
+    "perennial.jobs.compress",
+    "perennial.jobs.measure",
     "perennial.jobs.rebuild",
+    "perennial.jobs.students",
+    "perennial.jobs.teaching",
     "perennial.jobs.training",
 )
 

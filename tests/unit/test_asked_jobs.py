@@ -39,7 +39,9 @@ def test_a_build_from_other_data_takes_the_place_of_one_that_was_broken_off(
 def test_a_build_that_a_worker_has_is_not_taken_from_it(shop: Workshop, tmp_path: Path) -> None:
     first = ask(shop, tmp_path / "data")
     assert shop.store.acquire(LEASE, "a worker", 60.0)
-    with pytest.raises(Conflict, match=rf"job {first.id} builds 'tone' .* stop the worker, and ask again"):
+    with pytest.raises(
+        Conflict, match=rf"job {first.id} is another build of 'tone', .* stop the worker, and ask again"
+    ):
         ask(shop, tmp_path / "other")
     assert shop.store.jobs() == [first]
 

@@ -12,7 +12,7 @@ from perennial.cli import main
 
 COMMANDS = (
     *("up", "down", "status", "worker", "predict", "feedback"),
-    *("build", "rebuild", "releases", "promote", "rollback", "demo", "bench", "config"),
+    *("build", "rebuild", "releases", "compress", "promote", "rollback", "demo", "bench", "config"),
 )
 
 

@@ -86,7 +86,12 @@ def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Pa
         "sha256": file_digest([data]),  # a person who mends the file wants another build
         "engine": engine,
     }
-    enqueue = partial(shop.store.enqueue, service, "build", f"asked: {start}", payload)
+    return enqueue_as_asked(shop, service, "build", f"asked: {start}", payload)
+
+
+def enqueue_as_asked(shop: Workshop, service: str, kind: str, reason: str, payload: dict[str, Any]) -> Job:
+    """The open job that was asked for in the same way, to be gone on with, else a new one in its place."""
+    enqueue = partial(shop.store.enqueue, service, kind, reason, payload)
     job = enqueue(shop.unused_release(service))
     if job.payload == payload:
         return job
@@ -99,11 +104,11 @@ def _cancel(shop: Workshop, job: Job) -> None:
     lease = worker.acquire()
     if lease is None:
         raise Conflict(
-            f"job {job.id} builds {job.service!r} from other data ({job.payload.get('data')}), and a worker "
-            "runs; wait for the job's end (`perennial status`) or stop the worker, and ask again"
+            f"job {job.id} is another {job.kind} of {job.service!r}, and a worker runs; "
+            "wait for the job's end (`perennial status`) or stop the worker, and ask again"
         )
     try:
-        worker.abandon(job, lease, "cancelled", "another build of the service was asked for")
+        worker.abandon(job, lease, "cancelled", "another was asked for")
     finally:
         shop.store.release(lease)
 

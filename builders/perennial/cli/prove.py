@@ -30,7 +30,9 @@ def demo(
 
 def bench(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="engines, serve, curves, peers, swap, feedback or rebuild.")],
+    name: Annotated[
+        str, typer.Argument(help="engines, compress, serve, curves, peers, swap, feedback or rebuild.")
+    ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer requests, for a first look; goals stay.")
     ] = False,

@@ -21,13 +21,17 @@ class QualityGate:
 
     Passes where the candidate is surely not behind by `margin` on `golden`, and surely better on `fresh` (on
     `golden`, where no feedback was held out); an equal candidate passes with a chance of at most `alpha`. A
-    first build must be surely better than always giving the most frequent label of `golden`.
+    first build must be surely better than always giving the most frequent label of `golden`. One that learned
+    nothing new, but is smaller, need not gain (`must_gain`).
     """
 
-    def __init__(self, margin: float = 0.03, alpha: float = 0.05, least_texts: int = 30) -> None:
+    def __init__(
+        self, margin: float = 0.03, alpha: float = 0.05, least_texts: int = 30, must_gain: bool = True
+    ) -> None:
         self._margin = margin
         self._alpha = alpha
         self._least_texts = least_texts
+        self._must_gain = must_gain
 
     def judge(
         self, candidate: Predictor, baseline: Predictor | None, held_out: Mapping[str, Sequence[Example]]
@@ -45,7 +49,9 @@ class QualityGate:
             except NotFinite as error:
                 return Verdict("quality", "fail", f"{name}: {error}", figures)
             figures |= paired_figures(name, pairs[name], self._alpha)
-        findings = [better(must_gain, pairs[must_gain], self._alpha)]
+        findings = []
+        if self._must_gain or baseline is None:
+            findings.append(better(must_gain, pairs[must_gain], self._alpha))
         if baseline is not None:
             findings.append(not_worse("golden", pairs["golden"], self._margin, self._alpha))
         return verdict("quality", findings, figures)

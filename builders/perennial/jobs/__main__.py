@@ -36,10 +36,13 @@ def main() -> int:
 
 
 def _run_job(shop: Workshop, job_id: str, lease: Lease) -> None:
-    from perennial.jobs.rebuild import rebuild  # torch comes with it, and the worker itself has no use for it
+    from perennial.jobs.compress import compress  # torch comes with both, and the worker has no use for it
+    from perennial.jobs.rebuild import rebuild
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the worker, which ends this process
-    rebuild(shop, shop.store.job(job_id), lease)
+    job = shop.store.job(job_id)
+    carry_out = compress if job.kind == "compress" else rebuild
+    carry_out(shop, job, lease)
 
 
 def _work(shop: Workshop) -> None:

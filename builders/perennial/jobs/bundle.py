@@ -81,7 +81,7 @@ def _write_warmup(run: Run, path: Path) -> None:
 
 def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any]:
     steps, settings = run.job.steps, run.settings
-    snapshot, trained = steps["snapshot"], steps["train"]
+    snapshot, trained = steps["snapshot"], steps["choose" if "choose" in steps else "train"]
     return {
         "service": run.job.service,
         "release": run.job.release,

@@ -58,10 +58,15 @@ def train(run: Run) -> Result:
 
 
 def judge_quality(run: Run) -> Result:
-    """The checkpoint against the serving release, on the golden set and on held-out fresh feedback."""
+    """The checkpoint against the serving release, on the golden set and on held-out fresh feedback.
+
+    A student has learned nothing new: it may be behind by as much as its user allows, and need not gain.
+    """
     held_out = {"golden": run.read("golden"), "fresh": run.read("fresh")}
-    margins = {"margin": run.settings.golden_margin, "alpha": run.settings.alpha}
-    return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **margins)
+    allowed = run.job.payload.get("max_drop", 0.0) / 100
+    wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
+    must_gain = run.job.kind != "compress"
+    return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **wanted, must_gain=must_gain)
 
 
 def export(run: Run) -> Result:

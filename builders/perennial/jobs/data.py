@@ -19,12 +19,17 @@ MIN_ROWS = 4 * LEAST_TEXTS
 """A quarter of a file at most is there to judge by."""
 
 
-class _Line(BaseModel):
-    """One line of a user's file."""
+class _Text(BaseModel):
+    """One line of a user's file of texts."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
     text: str
+
+
+class _Line(_Text):
+    """One line of a user's file."""
+
     label: str
 
 
@@ -40,6 +45,29 @@ def read_users_file(path: Path) -> list[Example]:
                 examples.setdefault(fingerprint(example.text), example)
     _refuse_thin(path, examples.values())
     return list(examples.values())
+
+
+def read_texts(path: Path) -> list[Example]:
+    """Texts without labels: a line each, or of a file named *.jsonl its `text`. `BadRequest` where a line of
+    that has none, or the file no text."""
+    if not path.is_file():
+        raise BadRequest(f"there is no file of texts {str(path)!r}; give one with a text a line, or JSONL")
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if path.suffix == ".jsonl":
+        texts = [_text_of(line, f"{path}:{number}") for number, line in numbered]
+    else:
+        texts = [line.strip() for _, line in numbered]
+    if not texts:
+        raise BadRequest(f"{path} has no text; give one a line")
+    return [Example(text, "") for text in texts]
+
+
+def _text_of(line: str, where: str) -> str:
+    try:
+        return _Text.model_validate_json(line).text
+    except ValidationError as error:
+        raise BadRequest(f'{where}: {error.errors()[0]["msg"]}; each line is {{"text": "…"}}') from None
 
 
 def _parse(line: bytes, where: str) -> Example:

@@ -6,6 +6,8 @@ attempt goes on behind the last recorded step and converges to the old release o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from perennial.jobs import candidate, engines, release, snapshot, watch
 from perennial.jobs.run import Refused, Run
 from perennial.jobs.workshop import Workshop
@@ -13,10 +15,18 @@ from perennial.types import Job, Lease
 
 
 def rebuild(shop: Workshop, job: Job, lease: Lease) -> Job:
-    run = Run(shop, job, lease)
+    return carry_out(Run(shop, job, lease), train)
+
+
+def train(run: Run) -> None:
+    run.step("snapshot", snapshot.take)
+    run.step("train", candidate.train)
+
+
+def carry_out(run: Run, make: Callable[[Run], None]) -> Job:
+    """`make` leaves a candidate where `candidate.train` does; what follows is the same for all."""
     try:
-        run.step("snapshot", snapshot.take)
-        run.step("train", candidate.train)
+        make(run)
         run.step("quality", candidate.judge_quality)
         run.step("export", candidate.export)
         run.step("engine", engines.build)
@@ -28,5 +38,5 @@ def rebuild(shop: Workshop, job: Job, lease: Lease) -> Job:
     except Refused as verdict:
         return run.end(verdict.state, str(verdict))
     done = run.end("kept")
-    release.retire_old(shop, job.service)
+    release.retire_old(run.shop, run.job.service)
     return done

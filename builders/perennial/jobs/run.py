@@ -60,7 +60,7 @@ class Run:
     @property
     def parent(self) -> Bundle | None:
         """The release that training goes on from; None for a build, which has a checkpoint of its own."""
-        return self.base if self.job.kind == "rebuild" else None
+        return None if self.job.kind == "build" else self.base
 
     def step(self, name: str, do: Callable[[Run], Result], refused_as: JobState = "refused") -> None:
         """Do the step unless an earlier attempt recorded it; `Refused` where its outcome is not `pass`."""

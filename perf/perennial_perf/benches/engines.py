@@ -8,12 +8,10 @@ Speed is that of the service's own texts. The price is the difference in macro-F
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 from rich.progress import track
 
 from perennial import plugins
@@ -21,11 +19,12 @@ from perennial.config import Settings
 from perennial.errors import PerennialError
 from perennial.jobs import data
 from perennial.jobs.engines import unusable
+from perennial.jobs.price import price
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Codec, Session
 from perennial.speed import speed
-from perennial.types import Bundle, Example, Exported, Tensors
+from perennial.types import Bundle, Exported
 from perennial_perf.benches._newsgroups import classifier, posts
 from perennial_perf.benches._sandbox import built, console
 from perennial_perf.report import Draft, Figures, Goal, Report
@@ -33,7 +32,6 @@ from perennial_perf.report import Draft, Figures, Goal, Report
 __all__ = ["run"]
 
 CALIBRATED_ON, QUICK_POSTS = 300, 100
-RESAMPLES = 300
 POINTS = 0.5
 """The most macro-F1, in points, that a precision below fp32 may cost."""
 Row = dict[str, float]
@@ -66,7 +64,8 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             except PerennialError as error:
                 left_out.append(f"{name} {precision}: {error}")
                 continue
-            rows[f"{name} {precision}"] = row | _price(judge.codec, answers, expected, examples)
+            cost = price(judge.codec, answers, expected, examples)
+            rows[f"{name} {precision}"] = row | {"points": cost.points, "from": cost.low, "to": cost.high}
     macro_f1 = judge.codec.score(expected, examples).metrics["macro_f1"]
     figures: Figures = {f"checkpoint, macro-F1 on {len(examples)} posts": macro_f1, **rows}
     return draft.report(figures, _goals(rows), left_out)
@@ -111,21 +110,3 @@ def _speed(network: Network, name: str, precision: str) -> Row:
     row = {"build s": time.perf_counter() - began, "MB": file.stat().st_size / 1e6}
     took = speed(engine_of(name), file, network.exported.samples, 1, cores())
     return row | {"texts/s": took["texts_per_s"], "alone ms": took["alone_ms"]}
-
-
-def _price(
-    codec: Codec, answers: Sequence[Tensors], expected: Sequence[Tensors], examples: Sequence[Example]
-) -> Row:
-    """Points of macro-F1 that the answers are ahead of the checkpoint's, with their 95 % interval by paired
-    bootstrap over the texts."""
-
-    def ahead(chosen: Sequence[int]) -> float:
-        gold = [examples[place] for place in chosen]
-        ours, theirs = (codec.score([said[place] for place in chosen], gold) for said in (answers, expected))
-        return 100 * (ours.metrics["macro_f1"] - theirs.metrics["macro_f1"])
-
-    count, random = len(examples), np.random.default_rng(0)
-    low, high = np.percentile(
-        [ahead(random.integers(0, count, count).tolist()) for _ in range(RESAMPLES)], (2.5, 97.5)
-    )
-    return {"points": ahead(range(count)), "from": float(low), "to": float(high)}

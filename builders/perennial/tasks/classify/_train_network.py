@@ -25,6 +25,8 @@ from perennial.tasks.classify._tokens import Tokens
 
 MAX_TOKENS = 256
 HEAD_FILE = "head.safetensors"
+NARROWED = "perennial_narrowed"
+"""Stands in the config of a network whose layers lost heads or neurons: its shapes are those of its file."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +58,18 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits (texts, labels) of ids and mask (texts, tokens)."""
+        return self._logits(self._run(input_ids, attention_mask), attention_mask)
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the last hidden states (texts, tokens, hidden)."""
+        out = self._run(input_ids, attention_mask, output_hidden_states=True)
+        return self._logits(out, attention_mask), out.hidden_states[-1]
+
+    def _run(self, input_ids: Tensor, attention_mask: Tensor, **wanted: bool) -> Any:
         types = {"token_type_ids": torch.zeros_like(input_ids)} if self._typed else {}
-        out = self.network(input_ids=input_ids, attention_mask=attention_mask, **types)
+        return self.network(input_ids=input_ids, attention_mask=attention_mask, **types, **wanted)
+
+    def _logits(self, out: Any, attention_mask: Tensor) -> Tensor:
         if self.head is None:
             logits: Tensor = out.logits
         else:
@@ -84,13 +96,13 @@ def load(checkpoint: Path, labels: Sequence[str]) -> Classifier:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         columns = _columns(config, checkpoint, labels)
         if columns is None:
-            network = _network(AutoModel, source)
+            network = _network(AutoModel, source, config)
             head = _fresh_head(network.config, labels)
             return Classifier(network, head, tokenizer, labels, range(len(labels)))
         if (checkpoint / HEAD_FILE).is_file():
-            network, head = _network(AutoModel, source), _saved_head(checkpoint / HEAD_FILE)
+            network, head = _network(AutoModel, source, config), _saved_head(checkpoint / HEAD_FILE)
             return Classifier(network, head, tokenizer, labels, columns)
-        network = _network(AutoModelForSequenceClassification, source)
+        network = _network(AutoModelForSequenceClassification, source, config)
         return Classifier(network, None, tokenizer, labels, columns)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
@@ -130,7 +142,9 @@ def _columns(config: Any, checkpoint: Path, labels: Sequence[str]) -> list[int] 
     )
 
 
-def _network(kind: Any, source: str) -> Any:
+def _network(kind: Any, source: str, config: Any) -> Any:
+    if getattr(config, NARROWED, False):
+        return _narrowed(kind, config, Path(source))
     network, info = kind.from_pretrained(
         source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
@@ -142,6 +156,20 @@ def _network(kind: Any, source: str) -> Any:
     if missing:
         raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
     return network
+
+
+def _narrowed(kind: Any, config: Any, checkpoint: Path) -> Any:
+    """A network that transformers would not load, since its config says nothing of each layer's width."""
+    network, weights = kind.from_config(config), load_file(checkpoint / "model.safetensors")
+    if kind is AutoModel and hasattr(network, "pooler"):
+        network.pooler = None
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and module.weight.shape != weights[f"{name}.weight"].shape:
+            shape = weights[f"{name}.weight"].shape
+            module.weight, module.bias = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape[0]))
+            module.out_features, module.in_features = shape
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def _tokens(network: Any, tokenizer: Any) -> Tokens:

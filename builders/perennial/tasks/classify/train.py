@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import ModuleList
+from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
 from perennial.errors import TrainingFailed
-from perennial.tasks.classify import _train_graph, _train_network
+from perennial.tasks.classify import _train_anatomy, _train_graph, _train_network
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._train_network import Classifier
-from perennial.types import Example, Scores, Tensors
+from perennial.types import Array, Example, Scores, Tensors
 
 __all__ = ["ClassifyTask"]
 
@@ -48,8 +48,8 @@ class ClassifyTask:
         _train_network.save(model, folder)
 
     def freeze(self, model: Classifier, last_layers: int) -> None:
-        """The stack of layers is the longest list of modules; what is defined after it learns as well."""
-        stack = max((module for module in model.modules() if isinstance(module, ModuleList)), key=len)
+        """What is defined after the stack of layers learns as well."""
+        stack = _train_anatomy.layers(model)
         stacked = {id(weight) for weight in stack.parameters()}
         moving = {id(weight) for weight in stack[max(0, len(stack) - last_layers) :].parameters()}
         below = True
@@ -68,6 +68,34 @@ class ClassifyTask:
         columns = self._logits(model, examples).argmax(1)
         said = [model.labels[column] for column in columns.tolist()]
         return judge(said, [example.label for example in examples], model.labels)
+
+    def states(self, model: Classifier, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
+        ids, mask = _ids(model, list(texts))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            logits, hidden = model.states(ids, mask)
+        return logits.float(), hidden[mask.bool()].float(), mask.sum(1).tolist()
+
+    def depth(self, model: Classifier) -> int:
+        return len(_train_anatomy.layers(model))
+
+    def shallower(self, model: Classifier, layers: Sequence[int]) -> Classifier:
+        return _train_anatomy.shallower(model, layers)
+
+    def importance(self, model: Classifier, examples: Sequence[Example]) -> tuple[list[Array], list[Array]]:
+        def losses() -> Iterator[Tensor]:
+            rows = sorted(examples, key=lambda row: len(row.text))
+            for start in range(0, len(rows), _AT_ONCE):
+                yield self.loss(model, rows[start : start + _AT_ONCE])
+
+        return _train_anatomy.importance(model, losses)
+
+    def narrower(
+        self, model: Classifier, heads: Sequence[Sequence[int]], neurons: Sequence[Sequence[int]]
+    ) -> Classifier:
+        return _train_anatomy.narrower(model, heads, neurons)
+
+    def matrices(self, model: Classifier) -> list[Parameter]:
+        return _train_anatomy.matrices(model)
 
     def export(self, model: Classifier, folder: Path) -> None:
         _train_graph.export(model, folder)

@@ -1,0 +1,1 @@
+"""The recipes: ways to make a smaller student of a served network."""
