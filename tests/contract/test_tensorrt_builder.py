@@ -6,13 +6,14 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from perennial.engines import _tensorrt, _typed
+from perennial.engines import _gpu, _tensorrt, _typed
 from perennial.engines._tensorrt import Options, Profile
 from perennial.engines.tensorrt import TensorRT
 from perennial.engines.tensorrt_rtx import TensorRTForRTX
@@ -25,7 +26,8 @@ from tiny import tiny_examples
 needs_rtx = pytest.mark.skipif(
     TensorRTForRTX().available() is not None, reason=str(TensorRTForRTX().available())
 )
-needs_no_gpu = pytest.mark.skipif(_tensorrt.gpu_missing() is None, reason="here is a GPU")
+needs_modelopt = pytest.mark.skipif(find_spec("modelopt") is None, reason="no nvidia-modelopt")
+needs_no_gpu = pytest.mark.skipif(_gpu.missing() is None, reason="here is a GPU")
 
 
 @pytest.fixture
@@ -85,7 +87,10 @@ def answers(run: Callable[..., Any], exported: Exported, count: int = 10) -> Arr
 # The numbers that a graph computes in
 
 
-@pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("int8", 0.2), ("bf16", 0.1)])
+@pytest.mark.parametrize(
+    ("precision", "within"),
+    [("fp16", 0.01), ("int8", 0.2), pytest.param("fp8", 0.3, marks=needs_modelopt), ("bf16", 0.1)],
+)
 def test_a_typed_graph_still_answers_as_the_network(
     exported: Exported, precision: str, within: float
 ) -> None:
@@ -95,7 +100,7 @@ def test_a_typed_graph_still_answers_as_the_network(
 
     wanted = answers(InferenceSession(exported.graph).run, exported)
     typed = _typed.typed(exported, precision)
-    if precision == "bf16":  # onnxruntime has no kernels for it on a processor
+    if precision in ("fp8", "bf16"):  # onnxruntime has no kernels for them on a processor
         got = answers(ReferenceEvaluator(onnx.load_from_string(typed)).run, exported)
     else:
         got = answers(InferenceSession(typed).run, exported)
@@ -137,7 +142,14 @@ def test_what_is_no_graph_is_named(exported: Exported, tmp_path: Path) -> None:
 
 @needs_rtx
 @pytest.mark.parametrize(
-    ("precision", "computed"), [("int8", "HALF"), ("fp16", "HALF"), ("bf16", "BF16"), ("fp32", "FLOAT")]
+    ("precision", "computed"),
+    [
+        ("int8", "HALF"),
+        pytest.param("fp8", "HALF", marks=needs_modelopt),
+        ("fp16", "HALF"),
+        ("bf16", "BF16"),
+        ("fp32", "FLOAT"),
+    ],
 )
 def test_the_library_takes_its_types_from_the_graph(
     parsed: Callable[[str], Any], precision: str, computed: str
@@ -146,7 +158,8 @@ def test_the_library_takes_its_types_from_the_graph(
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     kinds = Counter((layer.type.name, layer.get_output(0).dtype.name) for layer in layers)
     assert {dtype for kind, dtype in kinds if kind in ("MATRIX_MULTIPLY", "SOFTMAX")} == {computed}
-    assert (kinds["QUANTIZE", "INT8"] > 0) == (precision == "int8")
+    for quantised in ("int8", "fp8"):
+        assert (kinds["QUANTIZE", quantised.upper()] > 0) == (precision == quantised)
     ends = [*(network.get_input(index) for index in range(2)), network.get_output(0)]
     assert [tensor.dtype.name for tensor in ends] == ["INT64", "INT64", "FLOAT"]
 
@@ -273,7 +286,7 @@ def test_a_retrained_network_is_refitted_and_another_one_compiled(
     monkeypatch.setattr(_tensorrt, "require_gpu", lambda: None)
     monkeypatch.setattr(_tensorrt, "compile_plan", lambda *how: b"skeleton %d" % next(compiled))
     monkeypatch.setattr(_tensorrt, "refit", lambda _, plan, graph: plan + b" with %d bytes" % len(graph))
-    engine = TensorRTForRTX(skeletons=tmp_path / "skeletons")
+    engine = TensorRTForRTX(cache=str(tmp_path / "skeletons"), refit=True)
     size = {precision: len(_typed.typed(exported, precision)) for precision in ("fp16", "fp32")}
 
     def built(of: Exported, precision: str) -> bytes:
@@ -295,7 +308,7 @@ def test_what_needs_a_gpu_says_so(rtx: Any, exported: Exported, tmp_path: Path) 
     with pytest.raises(Unavailable, match="NVIDIA"):
         _tensorrt.refit(rtx, b"a plan", graph)
     with pytest.raises(Unavailable, match="NVIDIA"):
-        TensorRTForRTX(skeletons=tmp_path / "skeletons").build(exported, tmp_path, "fp32")
+        TensorRTForRTX(cache=str(tmp_path / "skeletons"), refit=True).build(exported, tmp_path, "fp32")
     assert not list(tmp_path.iterdir())
 
 

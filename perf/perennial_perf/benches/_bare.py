@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
+from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
 from perennial.protocols import Codec, Session
 from perennial.speed import alone_ms, texts_per_s
 from perennial.types import Bundle, Tensors, text_tensor
@@ -43,7 +43,7 @@ class Bare:
 
     def __init__(self, bundle: Bundle, texts: Sequence[str]) -> None:
         manifest = bundle.manifest
-        engine, task = engine_of(manifest["engine"]), trainable(manifest["task"])
+        engine, task = engine_in(bundle), trainable(manifest["task"])
         self._sessions = {
             threads: engine.open(bundle.folder / manifest["file"], threads)
             for threads in range(1, cores() + 1)

@@ -4,10 +4,11 @@ opens: how quick each is, and what its precision costs in quality, beside the ch
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -23,7 +24,7 @@ from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Codec, Session
 from perennial.speed import speed
 from perennial.types import Bundle, Example, Exported, Tensors
-from perennial_perf.benches._sandbox import built, sample
+from perennial_perf.benches._sandbox import SERVICE, built, sample
 from perennial_perf.report import Draft, Goal, Report
 
 __all__ = ["run"]
@@ -45,9 +46,11 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
     with TemporaryDirectory(dir=settings.folder.folder("benches")) as folder:
         exported, checkpoint = _exported(bundle, codec, Path(folder))
         expected = Pipeline(codec, checkpoint, together=32).answers(texts)
-        for name, precision in track(_choices(left_out), "engine by engine", console=Console(stderr=True)):
+        options = settings.service(SERVICE).engine_options
+        choices = _choices(options, left_out)
+        for name, precision in track(choices, "engine by engine", console=Console(stderr=True)):
             try:
-                engine = engine_of(name)
+                engine = engine_of(name, options.get(name, {}))
                 began = time.perf_counter()
                 file = engine.build(exported, Path(folder, name, precision), precision)
                 row = {"build s": time.perf_counter() - began, "MB": file.stat().st_size / 1e6}
@@ -61,13 +64,14 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
     return draft.report(rows, _goals(rows), left_out)
 
 
-def _choices(left_out: list[str]) -> list[tuple[str, str]]:
+def _choices(options: Mapping[str, Mapping[str, Any]], left_out: list[str]) -> list[tuple[str, str]]:
     choices = []
     for name in plugins.names("engines"):
-        if reason := unusable(name):
+        own = options.get(name, {})
+        if reason := unusable(name, own):
             left_out.append(f"{name}: {reason}")
         else:
-            choices += [(name, precision) for precision in engine_of(name).precisions()]
+            choices += [(name, precision) for precision in engine_of(name, own).precisions()]
     return choices
 
 
