@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perennial.engines import _gpu, _tensorrt, _typed
+from perennial import machine
+from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt import Options, Profile
 from perennial.engines.tensorrt import TensorRT
 from perennial.engines.tensorrt_rtx import TensorRTForRTX
@@ -27,7 +28,7 @@ needs_rtx = pytest.mark.skipif(
     TensorRTForRTX().available() is not None, reason=str(TensorRTForRTX().available())
 )
 needs_modelopt = pytest.mark.skipif(find_spec("modelopt") is None, reason="no nvidia-modelopt")
-needs_no_gpu = pytest.mark.skipif(_gpu.missing() is None, reason="here is a GPU")
+needs_no_gpu = pytest.mark.skipif(machine.gpu_missing() is None, reason="here is a GPU")
 
 
 @pytest.fixture
@@ -106,6 +107,24 @@ def test_a_typed_graph_still_answers_as_the_network(
         got = answers(InferenceSession(typed).run, exported)
     assert got.dtype == np.float32
     assert 0 < np.abs(got - wanted).max() < within
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:polygraphy.*")
+def test_polygraphy_finds_a_typed_graph_near_the_network_and_no_nearer(exported: Exported) -> None:
+    pytest.importorskip("polygraphy")
+    from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+    from polygraphy.comparator import Comparator, SimpleCompareFunc
+    from polygraphy.logger import G_LOGGER
+
+    graphs = exported.graph.read_bytes(), _typed.typed(exported, "fp16")
+    texts = [dict(sample) for sample in exported.samples[:3]]
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        results = Comparator.run(
+            [OnnxrtRunner(SessionFromOnnx(graph)) for graph in graphs], data_loader=texts
+        )
+        for within, expected in ((0.01, True), (1e-7, False)):
+            compare = SimpleCompareFunc(atol=within, rtol=0)
+            assert bool(Comparator.compare_accuracy(results, compare_func=compare)) == expected
 
 
 def test_a_typed_graph_repeats(exported: Exported) -> None:
@@ -218,6 +237,22 @@ def test_an_operator_that_the_library_lacks_is_named(exported: Exported, tmp_pat
 
 
 @needs_rtx
+def test_a_precision_that_the_library_lacks_is_named(rtx: Any, exported: Exported) -> None:
+    """Symmetric int8 is all that it has."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(_typed.typed(exported, "int8"))
+    zero = next(node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear")
+    (point,) = (weight for weight in model.graph.initializer if weight.name == zero)
+    point.CopyFrom(numpy_helper.from_array(np.array(3, np.int8), zero))
+    with pytest.raises(
+        Broken, match=r"does not read the graph: QuantizeLinear .*zero point is not supported"
+    ):
+        _tensorrt.compile_plan(rtx, model.SerializeToString(), Profile(8, 64), Options())
+
+
+@needs_rtx
 def test_what_the_compiler_says_last_is_in_the_error(rtx: Any, exported: Exported) -> None:
     """RTX comes without the runtime that a version-compatible plan carries."""
     graph = _typed.typed(exported, "fp32")
@@ -321,6 +356,12 @@ def test_tensorrt_says_what_is_missing(exported: Exported, tmp_path: Path) -> No
     assert reason is not None and ("pip install 'perennial[train,tensorrt]'" in reason or "NVIDIA" in reason)
     with pytest.raises(Unavailable, match=r"pip install|NVIDIA"):
         TensorRT().build(exported, tmp_path, "fp16")
+
+
+def test_a_cache_lies_where_an_option_says_or_in_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/.cache")
+    assert _tensorrt.cache_folder("", "tensorrt") == Path("/home/me/.cache/perennial/tensorrt")
+    assert _tensorrt.cache_folder("/srv/plans", "tensorrt") == Path("/srv/plans")
 
 
 def test_triton_runs_a_plan_on_a_gpu_and_one_for_rtx_in_our_stage() -> None:

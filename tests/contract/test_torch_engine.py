@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from perennial.engines import _gpu, _torch_graphs
+from perennial import machine
+from perennial.engines import _torch_graphs
 from perennial.engines._torch_graphs import MOST, Graphs, Replay, bucket
 from perennial.engines.torch import Torch, _program
 from perennial.errors import Broken, Unavailable
@@ -118,7 +119,7 @@ def test_a_session_records_so_many_graphs_and_no_more(monkeypatch: pytest.Monkey
     assert ran == [(4, 8), (4, 16), (3, 17), (4, 16)]
 
 
-@pytest.mark.skipif(_gpu.missing() is None, reason="here is a GPU")
+@pytest.mark.skipif(machine.gpu_missing() is None, reason="here is a GPU")
 def test_graphs_without_a_gpu_are_refused(tmp_path: Path) -> None:
     engine = Torch(cuda_graphs=True)
     assert "cuda_graphs is on, and there is no NVIDIA driver" in str(engine.available())
@@ -126,7 +127,7 @@ def test_graphs_without_a_gpu_are_refused(tmp_path: Path) -> None:
         engine.open(tmp_path / "model.pt2", threads=1)
 
 
-@pytest.mark.skipif(_gpu.missing() is not None, reason=str(_gpu.missing()))
+@pytest.mark.skipif(machine.gpu_missing() is not None, reason=str(machine.gpu_missing()))
 def test_graphs_on_a_gpu_answer_as_a_plain_session_does(tiny_release: Path, tmp_path: Path) -> None:
     built = Torch().build(Exported(tiny_release, [], 64), tmp_path, "fp32")
     plain, graphs = Torch().open(built, threads=1), Torch(cuda_graphs=True).open(built, threads=1)

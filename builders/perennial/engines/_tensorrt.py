@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from perennial.engines import _gpu
+from perennial import machine
 from perennial.engines._building import whole
 from perennial.engines._typed import CALIBRATED, typed
 from perennial.errors import Broken, ConfigError, Unavailable
@@ -159,7 +159,7 @@ def cache_folder(told: str, engine: str) -> Path:
 
 
 def require_gpu() -> None:
-    if reason := _gpu.missing():
+    if reason := machine.gpu_missing():
         raise Unavailable(f"a plan opens on a GPU only: {reason}")
 
 

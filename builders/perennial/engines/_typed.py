@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from perennial.engines import _gpu
+from perennial import machine
 from perennial.engines._building import Samples, quiet, require_known
 from perennial.errors import Broken, Unavailable
 from perennial.types import Exported
@@ -31,7 +31,7 @@ FP8_CAPABILITY = (8, 9)
 def precisions() -> tuple[str, ...]:
     """What `typed` makes for this machine, cheapest to serve first; bf16 is for networks that overflow in
     fp16, fp8 where nvidia-modelopt is installed and the GPU has it."""
-    fp8 = find_spec("modelopt") is not None and _gpu.capability() >= FP8_CAPABILITY
+    fp8 = find_spec("modelopt") is not None and machine.gpu_capability() >= FP8_CAPABILITY
     return tuple(name for name in _MAKERS if fp8 or name != "fp8")
 
 

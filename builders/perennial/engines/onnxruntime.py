@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from perennial.engines import _gpu
+from perennial import machine
 from perennial.engines._building import Samples, quiet, require_known, whole
 from perennial.engines._typed import typed
 from perennial.errors import Broken, Unavailable
@@ -120,7 +120,7 @@ def _cuda_missing() -> str | None:
 
     if CUDA not in onnxruntime.get_available_providers():
         return "this onnxruntime knows no CUDA: pip uninstall onnxruntime, then " + _LIBRARIES
-    return _gpu.missing()
+    return machine.gpu_missing()
 
 
 def _quantize(onnx: Path, built: Path) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from perennial.engines import _gpu, _tensorrt, _typed
+from perennial import machine
+from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt_session import PlanSession
 from perennial.errors import Unavailable
 from perennial.types import BackendSpec, Exported, Runtime
@@ -40,12 +41,12 @@ class TensorRT:
         missing = [name for name in _NEEDED if find_spec(name) is None]
         if missing:
             return f"no {' and no '.join(missing)}: pip install 'perennial[train,tensorrt]'"
-        return _gpu.missing()
+        return machine.gpu_missing()
 
     def runs_here(self) -> str | None:
         if find_spec("tensorrt") is None or find_spec("polygraphy") is None:
             return "no tensorrt with polygraphy: pip install 'perennial[tensorrt]'"
-        return _gpu.missing()
+        return machine.gpu_missing()
 
     def precisions(self) -> tuple[str, ...]:
         return _typed.precisions()

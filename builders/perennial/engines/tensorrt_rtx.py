@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from perennial.engines import _gpu, _tensorrt, _typed
+from perennial import machine
+from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt_session import PlanSession
 from perennial.errors import Unavailable
 from perennial.types import BackendSpec, Exported, Runtime
@@ -42,7 +43,7 @@ class TensorRTForRTX:
     def runs_here(self) -> str | None:
         if find_spec("tensorrt_rtx_bindings") is None or find_spec("polygraphy") is None:
             return "no tensorrt_rtx_bindings with polygraphy: pip install 'perennial[tensorrt-rtx]'"
-        return _gpu.missing()
+        return machine.gpu_missing()
 
     def precisions(self) -> tuple[str, ...]:
         return _typed.precisions()

@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from perennial.engines import _gpu
+from perennial import machine
 from perennial.engines._building import require_known, whole
 from perennial.engines._torch_graphs import Graphs, Replay, record
 from perennial.engines._torch_library import capabilities, load
@@ -224,4 +224,6 @@ def _is_ragged(value: Any) -> bool:
 def _no_cuda() -> str | None:
     import torch
 
-    return None if torch.cuda.is_available() else _gpu.missing() or "no CUDA in this torch: install another"
+    if torch.cuda.is_available():
+        return None
+    return machine.gpu_missing() or "no CUDA in this torch: install another"
