@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
 from perennial.predictions import SERVICE_NAME
 from perennial.state import State
@@ -134,8 +135,10 @@ class ServiceSettings(_Section):
     golden_rows: Positive = 1000
     validation_rows: Positive = 400
 
-    engine: str = ""
+    engine: EngineName = ""
     """A name, `auto`, or empty: the serving release's, and onnxruntime for a service's first."""
+    engine_options: EngineOptions = {}
+    """By an engine's name what it is made with; the serving release keeps what it was built with."""
     instances: Annotated[int, Field(ge=0)] = 0
     threads: Positive = 1
 
@@ -244,8 +247,8 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
 
 
 def _known(path: tuple[str, ...]) -> bool:
-    """A service as a whole, in JSON, may have any name."""
-    return path[:-1] == ("services",) or path[-1] in _keys_beside(path)
+    """A service as a whole, in JSON, may have any name; of its engines' options each engine knows its own."""
+    return path[:-1] == ("services",) or path[2:3] == ("engine_options",) or path[-1] in _keys_beside(path)
 
 
 def _nearest(path: tuple[str, ...]) -> str:

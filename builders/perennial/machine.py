@@ -1,9 +1,16 @@
-"""What this machine is: figures, and the numbers that training gives, depend on it."""
+"""What this machine is: figures, the numbers that training gives, and what engines can do depend on it.
+
+Of a GPU it asks the driver, which needs no library of CUDA's.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from pathlib import Path
+
+_MAJOR, _MINOR = 75, 76
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h."""
 
 
 def processor() -> str:
@@ -12,3 +19,30 @@ def processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def gpu_missing() -> str | None:
+    """None where a GPU and its driver are, or which of them is not."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1): run on a machine with an NVIDIA GPU and its driver"
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return "an NVIDIA driver, but no GPU that it can use: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+    return None
+
+
+def gpu_capability() -> tuple[int, int]:
+    """Compute capability of the first GPU, such as (8, 9); (0, 0) without a GPU."""
+    if gpu_missing():
+        return (0, 0)
+    driver, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+    driver.cuDeviceGet(ctypes.byref(device), 0)
+    return (_attribute(driver, _MAJOR, device), _attribute(driver, _MINOR, device))
+
+
+def _attribute(driver: ctypes.CDLL, number: int, device: ctypes.c_int) -> int:
+    value = ctypes.c_int()
+    driver.cuDeviceGetAttribute(ctypes.byref(value), number, device)
+    return value.value

@@ -125,6 +125,8 @@ class Session(Protocol):
 
 
 class Engine(Protocol):
+    """Is made with its options: plain values, each with a default, which settings give by their names."""
+
     repeats: bool
     """Whether the same network and precision make the same bytes."""
 

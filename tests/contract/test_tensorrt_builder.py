@@ -6,12 +6,14 @@ import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from perennial import machine
 from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt import Options, Profile
 from perennial.engines.tensorrt import TensorRT
@@ -25,7 +27,8 @@ from tiny import tiny_examples
 needs_rtx = pytest.mark.skipif(
     TensorRTForRTX().available() is not None, reason=str(TensorRTForRTX().available())
 )
-needs_no_gpu = pytest.mark.skipif(_tensorrt.gpu_missing() is None, reason="here is a GPU")
+needs_modelopt = pytest.mark.skipif(find_spec("modelopt") is None, reason="no nvidia-modelopt")
+needs_no_gpu = pytest.mark.skipif(machine.gpu_missing() is None, reason="here is a GPU")
 
 
 @pytest.fixture
@@ -85,7 +88,10 @@ def answers(run: Callable[..., Any], exported: Exported, count: int = 10) -> Arr
 # The numbers that a graph computes in
 
 
-@pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("int8", 0.2), ("bf16", 0.1)])
+@pytest.mark.parametrize(
+    ("precision", "within"),
+    [("fp16", 0.01), ("int8", 0.2), pytest.param("fp8", 0.3, marks=needs_modelopt), ("bf16", 0.1)],
+)
 def test_a_typed_graph_still_answers_as_the_network(
     exported: Exported, precision: str, within: float
 ) -> None:
@@ -95,12 +101,30 @@ def test_a_typed_graph_still_answers_as_the_network(
 
     wanted = answers(InferenceSession(exported.graph).run, exported)
     typed = _typed.typed(exported, precision)
-    if precision == "bf16":  # onnxruntime has no kernels for it on a processor
+    if precision in ("fp8", "bf16"):  # onnxruntime has no kernels for them on a processor
         got = answers(ReferenceEvaluator(onnx.load_from_string(typed)).run, exported)
     else:
         got = answers(InferenceSession(typed).run, exported)
     assert got.dtype == np.float32
     assert 0 < np.abs(got - wanted).max() < within
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:polygraphy.*")
+def test_polygraphy_finds_a_typed_graph_near_the_network_and_no_nearer(exported: Exported) -> None:
+    pytest.importorskip("polygraphy")
+    from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+    from polygraphy.comparator import Comparator, SimpleCompareFunc
+    from polygraphy.logger import G_LOGGER
+
+    graphs = exported.graph.read_bytes(), _typed.typed(exported, "fp16")
+    texts = [dict(sample) for sample in exported.samples[:3]]
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        results = Comparator.run(
+            [OnnxrtRunner(SessionFromOnnx(graph)) for graph in graphs], data_loader=texts
+        )
+        for within, expected in ((0.01, True), (1e-7, False)):
+            compare = SimpleCompareFunc(atol=within, rtol=0)
+            assert bool(Comparator.compare_accuracy(results, compare_func=compare)) == expected
 
 
 def test_a_typed_graph_repeats(exported: Exported) -> None:
@@ -137,7 +161,14 @@ def test_what_is_no_graph_is_named(exported: Exported, tmp_path: Path) -> None:
 
 @needs_rtx
 @pytest.mark.parametrize(
-    ("precision", "computed"), [("int8", "HALF"), ("fp16", "HALF"), ("bf16", "BF16"), ("fp32", "FLOAT")]
+    ("precision", "computed"),
+    [
+        ("int8", "HALF"),
+        pytest.param("fp8", "HALF", marks=needs_modelopt),
+        ("fp16", "HALF"),
+        ("bf16", "BF16"),
+        ("fp32", "FLOAT"),
+    ],
 )
 def test_the_library_takes_its_types_from_the_graph(
     parsed: Callable[[str], Any], precision: str, computed: str
@@ -146,7 +177,8 @@ def test_the_library_takes_its_types_from_the_graph(
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     kinds = Counter((layer.type.name, layer.get_output(0).dtype.name) for layer in layers)
     assert {dtype for kind, dtype in kinds if kind in ("MATRIX_MULTIPLY", "SOFTMAX")} == {computed}
-    assert (kinds["QUANTIZE", "INT8"] > 0) == (precision == "int8")
+    for quantised in ("int8", "fp8"):
+        assert (kinds["QUANTIZE", quantised.upper()] > 0) == (precision == quantised)
     ends = [*(network.get_input(index) for index in range(2)), network.get_output(0)]
     assert [tensor.dtype.name for tensor in ends] == ["INT64", "INT64", "FLOAT"]
 
@@ -202,6 +234,22 @@ def test_an_operator_that_the_library_lacks_is_named(exported: Exported, tmp_pat
         TensorRTForRTX().build(variant(exported, tmp_path / "bad", rename), tmp_path, "fp32")
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.glob("*.plan*"))
+
+
+@needs_rtx
+def test_a_precision_that_the_library_lacks_is_named(rtx: Any, exported: Exported) -> None:
+    """Symmetric int8 is all that it has."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(_typed.typed(exported, "int8"))
+    zero = next(node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear")
+    (point,) = (weight for weight in model.graph.initializer if weight.name == zero)
+    point.CopyFrom(numpy_helper.from_array(np.array(3, np.int8), zero))
+    with pytest.raises(
+        Broken, match=r"does not read the graph: QuantizeLinear .*zero point is not supported"
+    ):
+        _tensorrt.compile_plan(rtx, model.SerializeToString(), Profile(8, 64), Options())
 
 
 @needs_rtx
@@ -273,7 +321,7 @@ def test_a_retrained_network_is_refitted_and_another_one_compiled(
     monkeypatch.setattr(_tensorrt, "require_gpu", lambda: None)
     monkeypatch.setattr(_tensorrt, "compile_plan", lambda *how: b"skeleton %d" % next(compiled))
     monkeypatch.setattr(_tensorrt, "refit", lambda _, plan, graph: plan + b" with %d bytes" % len(graph))
-    engine = TensorRTForRTX(skeletons=tmp_path / "skeletons")
+    engine = TensorRTForRTX(cache=str(tmp_path / "skeletons"), refit=True)
     size = {precision: len(_typed.typed(exported, precision)) for precision in ("fp16", "fp32")}
 
     def built(of: Exported, precision: str) -> bytes:
@@ -295,7 +343,7 @@ def test_what_needs_a_gpu_says_so(rtx: Any, exported: Exported, tmp_path: Path) 
     with pytest.raises(Unavailable, match="NVIDIA"):
         _tensorrt.refit(rtx, b"a plan", graph)
     with pytest.raises(Unavailable, match="NVIDIA"):
-        TensorRTForRTX(skeletons=tmp_path / "skeletons").build(exported, tmp_path, "fp32")
+        TensorRTForRTX(cache=str(tmp_path / "skeletons"), refit=True).build(exported, tmp_path, "fp32")
     assert not list(tmp_path.iterdir())
 
 
@@ -308,6 +356,12 @@ def test_tensorrt_says_what_is_missing(exported: Exported, tmp_path: Path) -> No
     assert reason is not None and ("pip install 'perennial[train,tensorrt]'" in reason or "NVIDIA" in reason)
     with pytest.raises(Unavailable, match=r"pip install|NVIDIA"):
         TensorRT().build(exported, tmp_path, "fp16")
+
+
+def test_a_cache_lies_where_an_option_says_or_in_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/.cache")
+    assert _tensorrt.cache_folder("", "tensorrt") == Path("/home/me/.cache/perennial/tensorrt")
+    assert _tensorrt.cache_folder("/srv/plans", "tensorrt") == Path("/srv/plans")
 
 
 def test_triton_runs_a_plan_on_a_gpu_and_one_for_rtx_in_our_stage() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,18 @@ from flow.workshops import SERVICE, news, run
 from perennial import plugins
 from perennial.jobs.engines import unusable
 from perennial.jobs.workshop import Workshop, pipeline_of
+from perennial.repository.layout import read_release, stage_model
 from perennial.types import Job
 
 
 def rebuilt(shop: Workshop, **payload: str) -> Job:
     shop.store.add_feedback(news(400))
     return run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", payload))
+
+
+def with_options(shop: Workshop, options: dict[str, dict[str, Any]]) -> Workshop:
+    service = shop.service(SERVICE).model_copy(update={"engine_options": options})
+    return replace(shop, settings=shop.settings.model_copy(update={"services": {SERVICE: service}}))
 
 
 def test_auto_measures_all_that_is_here_and_keeps_the_quickest_that_passes(
@@ -40,14 +47,24 @@ def test_auto_measures_all_that_is_here_and_keeps_the_quickest_that_passes(
 def test_a_rebuild_keeps_the_engine_of_the_release_that_serves(shop: Workshop) -> None:
     if reason := unusable("openvino"):
         pytest.skip(reason)
+    shop = with_options(shop, {"openvino": {"max_changed": 1.0}})
     assert rebuilt(shop, engine="openvino").state == "kept"
-    assert shop.bundle(SERVICE, 2).manifest["engine"] == "openvino"
+    manifest = shop.bundle(SERVICE, 2).manifest
+    assert (manifest["engine"], manifest["engine_options"]) == ("openvino", {"max_changed": 1.0})
+    told = read_release(shop.settings.repository / stage_model(SERVICE, "engine") / "2")
+    assert told.engine_options == {"max_changed": 1.0}, "the stage makes the engine with the same"
     tones = {"zzz": "qqq", "mmm": "www", "xxx": "vvv"}  # words that no release has learned
     shop.store.add_feedback(
         [replace(row, text=f"{row.text[:-3]}{tones[row.text[-3:]]}") for row in news(400)]
     )
     again = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
     assert {choice["engine"] for choice in again.steps["engine"]["choices"]} == {"openvino"}
+
+
+def test_an_engine_that_is_not_here_with_its_options_is_refused_before_training(shop: Workshop) -> None:
+    done = rebuilt(with_options(shop, {"onnxruntime": {"device": "cuda"}}), engine="onnxruntime")
+    assert (done.state, list(done.steps)) == ("failed", [])
+    assert "engine onnxruntime makes no release here: " in done.detail
 
 
 def test_an_engine_that_is_not_here_is_named_with_the_way_to_get_it(

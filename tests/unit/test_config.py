@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from perennial import plugins
 from perennial.config import FIRST, Settings, load
 from perennial.errors import ConfigError
 
@@ -77,6 +78,17 @@ def test_server_and_worker_mean_the_same_store_wherever_they_work(told: str, use
         ("[services.Bad_Name]\n", "a service's name is"),
         ("[server]\nhttp_port = 70000\n", "server.http_port = 70000"),
         ("[server\n", "perennial.toml"),
+        (
+            "[services.a]\nengine = 'tensort'\n",
+            "is not an engine; did you mean 'tensorrt'? known: auto",
+        ),
+        ("[services.a.engine_options.tensort]\n", "'tensort' is not an engine; did you mean 'tensorrt'?"),
+        (
+            "[services.a.engine_options.tensorrt]\nrefitt = true\n",
+            "unknown option 'refitt' of tensorrt; did you mean 'refit'? known: cache, refit, version_comp",
+        ),
+        ("[services.a.engine_options.tensorrt]\nrefit = 'often'\n", "tensorrt.refit = 'often': Input should"),
+        ("[services.a.engine_options.onnxruntime]\ndevice = 'gpu'\n", "should be 'cpu' or 'cuda'"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(text: str, said: str) -> None:
@@ -84,6 +96,18 @@ def test_a_mistake_in_the_file_is_named(text: str, said: str) -> None:
         load(write(text))
     assert said in str(mistake.value)
     assert "\n" not in str(mistake.value)
+
+
+def test_every_engine_is_a_choice_and_takes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("", "auto", *plugins.names("engines")):
+        assert load(write(f"[services.a]\nengine = '{name}'\n")).service("a").engine == name
+    write("[services.a.engine_options.tensorrt]\ncache = '/srv/plans'\n")
+    monkeypatch.setenv("PERENNIAL_SERVICES__A__ENGINE_OPTIONS__TENSORRT__REFIT", "true")
+    options = load().service("a").engine_options
+    assert options == {"tensorrt": {"cache": "/srv/plans", "refit": True}}
+    assert plugins.get("engines", "tensorrt")(**options["tensorrt"])
+    sent = load().model_dump(mode="json")
+    assert Settings.model_validate(sent).service("a").engine_options == options, "as a job gets it"
 
 
 def test_a_variable_that_sets_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import typer
 from perennial import plugins
 from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
+from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, Conflict, NotFound
 from perennial.jobs import release as releases_of
 from perennial.jobs.data import file_digest, read_users_file
-from perennial.jobs.engines import AUTO
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME

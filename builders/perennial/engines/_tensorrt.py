@@ -6,13 +6,14 @@ Is given the library's module, and uses only what all of them offer. Leaves the 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from perennial import machine
 from perennial.engines._building import whole
 from perennial.engines._typed import CALIBRATED, typed
 from perennial.errors import Broken, ConfigError, Unavailable
@@ -151,20 +152,14 @@ def architecture(graph: bytes) -> str:
     return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
-def gpu_missing() -> str | None:
-    """None where a GPU and its driver are, or which of them is not."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver (libcuda.so.1): run on a machine with an NVIDIA GPU and its driver"
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        return "an NVIDIA driver, but no GPU that it can use: check nvidia-smi and CUDA_VISIBLE_DEVICES"
-    return None
+def cache_folder(told: str, engine: str) -> Path:
+    """Where what outlives a build lies: as an option says, or in the user's cache folder."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perennial" / engine
+    return Path(told) if told else usual
 
 
 def require_gpu() -> None:
-    if reason := gpu_missing():
+    if reason := machine.gpu_missing():
         raise Unavailable(f"a plan opens on a GPU only: {reason}")
 
 

@@ -9,32 +9,40 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from perennial import machine
 from perennial.engines._building import Samples, quiet, require_known
-from perennial.errors import Broken
+from perennial.errors import Broken, Unavailable
 from perennial.types import Exported
 
 WEIGHTED = ("MatMul", "Gemm")
 """What is quantised: products with weights. Between activations int8 saves little and costs accuracy."""
 
-CALIBRATED = ("int8",)
+CALIBRATED = ("int8", "fp8")
 """The precisions whose graphs depend on the samples as well."""
+
+FP8_CAPABILITY = (8, 9)
+"""Of the first GPUs that multiply in fp8."""
 
 
 def precisions() -> tuple[str, ...]:
-    """What `typed` can make, cheapest to serve first; bf16 is for networks that overflow in fp16."""
-    return tuple(_MAKERS)
+    """What `typed` makes for this machine, cheapest to serve first; bf16 is for networks that overflow in
+    fp16, fp8 where nvidia-modelopt is installed and the GPU has it."""
+    fp8 = find_spec("modelopt") is not None and machine.gpu_capability() >= FP8_CAPABILITY
+    return tuple(name for name in _MAKERS if fp8 or name != "fp8")
 
 
 def typed(exported: Exported, precision: str) -> bytes:
     """`exported.graph` as one self-contained ONNX file whose arithmetic is in `precision`.
 
     Inputs and outputs keep their types. The same bytes for the same graph and samples. Raises `ConfigError`
-    for an unknown precision, `Broken` for a file that is no ONNX graph.
+    for an unknown precision, `Broken` for a file that is no ONNX graph, `Unavailable` for fp8 without
+    nvidia-modelopt.
     """
-    require_known(precision, precisions())
+    require_known(precision, tuple(_MAKERS))
     with quiet():
         made = _MAKERS[precision](_load(exported.graph), exported)
     return bytes(made.SerializeToString(deterministic=True))
@@ -89,9 +97,28 @@ def _widen(tensor: Any) -> None:
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def _int8(model: Any, exported: Exported) -> Any:
+def _fp8(model: Any, exported: Exported) -> Any:
+    """The int8 graph with each scale and each type made that of fp8 (E4M3).
+
+    nvidia-modelopt 0.47 is in no extra: it wants other versions of onnx and onnxruntime than ours, and works
+    with ours.
+    """
+    try:
+        from modelopt.onnx.quantization.fp8 import int8_to_fp8
+    except ImportError as error:
+        reason = str(error).partition("\n")[0]
+        raise Unavailable(
+            f"fp8 is nvidia-modelopt's work, and it is not whole ({reason}): "
+            "pip install --no-deps nvidia-modelopt onnx-graphsurgeon lief onnxslim nvidia-ml-py"
+        ) from None
+    with quiet("modelopt.onnx"):
+        return int8_to_fp8(_int8(model, exported, rounded=False))
+
+
+def _int8(model: Any, exported: Exported, rounded: bool = True) -> Any:
     """Symmetric int8 in front of each product with weights, with a scale for each of their output channels;
-    what lies between is in fp16. Scales come from the extremes that the samples reach.
+    what lies between is in fp16. Scales come from the extremes that the samples reach. The weights are
+    `rounded` in the file, or stand there as they were, to be rounded by the compiler.
     """
     from onnx import load
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -114,6 +141,7 @@ def _int8(model: Any, exported: Exported) -> Any:
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
+                "AddQDQPairToWeight": not rounded,
                 "OpTypesToExcludeOutputQuantization": list(WEIGHTED),
             },
         )
@@ -127,6 +155,7 @@ def _products_with_weights(model: Any) -> list[str]:
 
 _MAKERS: Mapping[str, Callable[[Any, Exported], Any]] = {
     "int8": _int8,
+    "fp8": _fp8,
     "fp16": _fp16,
     "bf16": _bf16,
     "fp32": _fp32,

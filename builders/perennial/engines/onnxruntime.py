@@ -1,5 +1,5 @@
 """onnxruntime on the processor: in float32, with int8 weights and activations quantised as they come, or with
-both quantised beforehand, in ranges that real texts gave.
+both quantised beforehand, in ranges that real texts gave. On a GPU, where an option says so: fp16 or fp32.
 
 Knows how to build, open and configure an engine file. Leaves what flows through it to the task, and which
 precision is good enough to the gates.
@@ -10,34 +10,50 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from perennial import machine
 from perennial.engines._building import Samples, quiet, require_known, whole
-from perennial.errors import Broken
+from perennial.engines._typed import typed
+from perennial.errors import Broken, Unavailable
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OnnxRuntime"]
 
 FILENAME = "model.onnx"
 CALIBRATION_ROWS = 100
+CUDA = "CUDAExecutionProvider"
+_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class OnnxRuntime:
     """Builds the graph as it was exported: a session makes its own fusions when it opens. Those that
     `onnxruntime.transformers` and onnxscript make beforehand found no attention in dynamo's graphs and saved
     no time; a hand-made MultiHeadAttention saved 6 to 10 %, at the price of a graph for this runtime alone.
+
+    `device` is an option and not what is found, since a release opens on what it was built for. CUDA's graphs
+    stay off: each holds one shape of batch, and texts have many.
     """
 
     repeats = True
 
+    def __init__(self, device: Literal["cpu", "cuda"] = "cpu") -> None:
+        self._cuda = device == "cuda"
+
     def available(self) -> str | None:
         missing = [name for name in ("onnxruntime", "onnx") if find_spec(name) is None]
-        return f"no {' and no '.join(missing)}: pip install 'perennial[train]'" if missing else None
+        if missing:
+            return f"no {' and no '.join(missing)}: pip install 'perennial[train]'"
+        return _cuda_missing() if self._cuda else None
 
     def runs_here(self) -> str | None:
-        return None if find_spec("onnxruntime") else "no onnxruntime: pip install 'perennial[onnxruntime]'"
+        if find_spec("onnxruntime") is None:
+            return "no onnxruntime: pip install 'perennial[onnxruntime]'"
+        return _cuda_missing() if self._cuda else None
 
     def precisions(self) -> tuple[str, ...]:
+        if self._cuda:
+            return ("fp16", "fp32")
         # Static ranges are the last resort: they were slower on AVX2, and changed 10 of 100 answers.
         return ("int8", "fp32", "int8-static")
 
@@ -49,26 +65,32 @@ class OnnxRuntime:
                 _quantize(exported.graph, part)
             elif precision == "int8-static":
                 _quantize_static(exported, part)
+            elif precision == "fp16":
+                part.write_bytes(typed(exported, precision))
             else:
                 shutil.copyfile(exported.graph, part)
         return folder / FILENAME
 
     def open(self, built: Path, threads: int) -> OnnxSession:
-        return OnnxSession(built, threads)
+        return OnnxSession(built, threads, self._cuda)
 
     def triton(self, runtime: Runtime, threads: int) -> BackendSpec:
         if runtime == "embedded":  # its server has no C++ backends: our stage opens the file
             return BackendSpec("python", FILENAME)
         counts = {"intra_op_thread_count": str(threads), "inter_op_thread_count": "1"}
-        return BackendSpec("onnxruntime", FILENAME, counts)
+        return BackendSpec("onnxruntime", FILENAME, counts, gpu=self._cuda)  # KIND_GPU is CUDA there
 
 
 class OnnxSession:
     """Takes and gives numpy arrays: binding them beforehand saved nothing measurable."""
 
-    def __init__(self, built: Path, threads: int) -> None:
+    def __init__(self, built: Path, threads: int, cuda: bool = False) -> None:
         import onnxruntime
 
+        if cuda:
+            if reason := _cuda_missing():
+                raise Unavailable(f"{built} does not open here: {reason}")
+            onnxruntime.preload_dlls()  # CUDA and cuDNN as wheels are on no library path
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -78,10 +100,12 @@ class OnnxSession:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                str(built), options, providers=["CPUExecutionProvider"]
+                str(built), options, providers=[*([CUDA] if cuda else []), "CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions have no base of their own
             raise Broken(f"{built} does not open: {error}; build the release again") from error
+        if cuda and CUDA not in self._session.get_providers():  # it falls back without a word
+            raise Unavailable(f"{built} does not open on CUDA: {_LIBRARIES}")
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, tensors: Tensors) -> Tensors:
@@ -89,6 +113,14 @@ class OnnxSession:
 
     def close(self) -> None:
         del self._session
+
+
+def _cuda_missing() -> str | None:
+    import onnxruntime
+
+    if CUDA not in onnxruntime.get_available_providers():
+        return "this onnxruntime knows no CUDA: pip uninstall onnxruntime, then " + _LIBRARIES
+    return machine.gpu_missing()
 
 
 def _quantize(onnx: Path, built: Path) -> None:

@@ -5,10 +5,10 @@ Knows where the library comes from and how Triton loads a plan. Leaves how one i
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from perennial import machine
 from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt_session import PlanSession
 from perennial.errors import Unavailable
@@ -21,18 +21,17 @@ _NEEDED = ("tensorrt", "onnx", "onnxruntime")
 
 class TensorRT:
     """Builds on the GPU that will serve, since it times its kernels there, and remembers the times in the
-    file `timing.cache` of `cache` (`perennial/tensorrt` in the user's cache folder unless told otherwise).
+    file `timing.cache` of the folder `cache` (`perennial/tensorrt` in the user's, unless told otherwise).
 
     With `refit`, a network of an architecture that was built before gets new weights instead of a new build.
     TensorRT 11.3's release notes say that a plan made for that may lose a bias: the parity gate would tell.
+    With `version_compatible`, later versions of the library open the plan as well.
     """
 
     repeats = False
 
-    def __init__(
-        self, cache: Path | None = None, refit: bool = False, version_compatible: bool = False
-    ) -> None:
-        self._cache = cache or _user_cache() / "perennial/tensorrt"
+    def __init__(self, cache: str = "", refit: bool = False, version_compatible: bool = False) -> None:
+        self._cache = _tensorrt.cache_folder(cache, "tensorrt")
         self._refit = refit
         self._options = _tensorrt.Options(
             version_compatible=version_compatible, timing_cache=self._cache / "timing.cache"
@@ -42,12 +41,12 @@ class TensorRT:
         missing = [name for name in _NEEDED if find_spec(name) is None]
         if missing:
             return f"no {' and no '.join(missing)}: pip install 'perennial[train,tensorrt]'"
-        return _tensorrt.gpu_missing()
+        return machine.gpu_missing()
 
     def runs_here(self) -> str | None:
         if find_spec("tensorrt") is None or find_spec("polygraphy") is None:
             return "no tensorrt with polygraphy: pip install 'perennial[tensorrt]'"
-        return _tensorrt.gpu_missing()
+        return machine.gpu_missing()
 
     def precisions(self) -> tuple[str, ...]:
         return _typed.precisions()
@@ -72,7 +71,3 @@ class TensorRT:
         if runtime == "embedded":  # its server has no C++ backends: our stage opens the file
             return BackendSpec("python", _tensorrt.FILENAME)
         return BackendSpec("tensorrt", _tensorrt.FILENAME, gpu=True)
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from perennial import machine
 from perennial.engines import _tensorrt, _typed
 from perennial.engines._tensorrt_session import PlanSession
 from perennial.errors import Unavailable
@@ -23,14 +24,15 @@ class TensorRTForRTX:
     compiled for the one at hand when a plan opens. It times no kernel, so it keeps no timing cache, and has
     no version-compatible plans.
 
-    With `skeletons`, a folder, a network of an architecture that was built before gets new weights instead
-    of a new build. That needs a GPU, as 1.7 makes plans without weights on one only.
+    With `refit`, a network of an architecture that was built before gets new weights instead of a new build;
+    what is refitted lies in the folder `cache` (`perennial/tensorrt_rtx` in the user's). That needs a GPU, as
+    1.7 makes plans without weights on one only.
     """
 
     repeats = False
 
-    def __init__(self, skeletons: Path | None = None) -> None:
-        self._skeletons = skeletons
+    def __init__(self, cache: str = "", refit: bool = False) -> None:
+        self._skeletons = _tensorrt.cache_folder(cache, "tensorrt_rtx") if refit else None
 
     def available(self) -> str | None:
         missing = [name for name in _NEEDED if find_spec(name) is None]
@@ -41,7 +43,7 @@ class TensorRTForRTX:
     def runs_here(self) -> str | None:
         if find_spec("tensorrt_rtx_bindings") is None or find_spec("polygraphy") is None:
             return "no tensorrt_rtx_bindings with polygraphy: pip install 'perennial[tensorrt-rtx]'"
-        return _tensorrt.gpu_missing()
+        return machine.gpu_missing()
 
     def precisions(self) -> tuple[str, ...]:
         return _typed.precisions()

@@ -1,26 +1,30 @@
 """The traced program compiled ahead of time by AOTInductor: for the GPU if there is one, else the processor.
 
-Knows how to build and open a package of one compiled library, which holds its weights. Leaves what flows
-through it to the task, and which precision is good enough to the gates.
+Knows how to build a package of one compiled library, which holds its weights, and the session on it. Leaves
+how the library is called to `_torch_library`, what flows through it to the task, and which precision is good
+enough to the gates.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 
+from perennial import machine
 from perennial.engines._building import require_known, whole
-from perennial.errors import Broken
-from perennial.types import BackendSpec, Exported, Runtime, Tensors
+from perennial.engines._torch_graphs import Graphs, Replay, record
+from perennial.engines._torch_library import capabilities, load
+from perennial.errors import Broken, Unavailable
+from perennial.types import Array, BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["Torch"]
 
@@ -31,9 +35,16 @@ _NATIVE_BF16 = ("amx_bf16", "avx512_bf16", "bf16")
 
 
 class Torch:
-    """Half precision is torch's own autocast: matrix products in it, softmax and norms in fp32."""
+    """Half precision is torch's own autocast: matrix products in it, softmax and norms in fp32.
+
+    With `cuda_graphs`, which needs a GPU, a batch runs as one recorded graph of its shape. AOTInductor has no
+    such option: torch 2.13's cpp wrapper does without them.
+    """
 
     repeats = True
+
+    def __init__(self, cuda_graphs: bool = False) -> None:
+        self._cuda_graphs = cuda_graphs
 
     def available(self) -> str | None:
         missing = [name for name in ("torch", "onnx") if find_spec(name) is None]
@@ -42,10 +53,14 @@ class Torch:
         compiler = os.environ.get("CXX", "g++")  # the one that torch calls
         if shutil.which(compiler) is None:
             return f"no C++ compiler {compiler}: apt install g++, or name another in CXX"
-        return None
+        return self.runs_here()
 
     def runs_here(self) -> str | None:
-        return None if find_spec("torch") else "no torch: pip install 'perennial[train]'"
+        if find_spec("torch") is None:
+            return "no torch: pip install 'perennial[train]'"
+        if self._cuda_graphs and (reason := _no_cuda()):
+            return f"cuda_graphs is on, and there is {reason}, or leave it off"
+        return None
 
     def precisions(self) -> tuple[str, ...]:
         import torch
@@ -65,7 +80,9 @@ class Torch:
         return folder / FILENAME
 
     def open(self, built: Path, threads: int) -> TorchSession:
-        return TorchSession(built, threads)
+        if reason := self.runs_here():
+            raise Unavailable(f"{built} does not open here: {reason}")
+        return TorchSession(built, threads, self._cuda_graphs)
 
     def triton(self, runtime: Runtime, threads: int) -> BackendSpec:
         """Our stage opens the file everywhere: Triton's PyTorch backend reads TorchScript, and where a newer
@@ -77,7 +94,7 @@ class TorchSession:
     """Callers run at once, as many as there are cores for. Each computes on its own OpenMP threads, and how
     many is a setting of the calling thread."""
 
-    def __init__(self, built: Path, threads: int) -> None:
+    def __init__(self, built: Path, threads: int, cuda_graphs: bool = False) -> None:
         # OpenMP reads it as torch loads. Its threads spin for each other else: beside one busy process a text
         # on two took 260 ms in place of 20.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -87,25 +104,43 @@ class TorchSession:
         self._threads = threads
         together = max(1, len(os.sched_getaffinity(0)) // threads)  # one that comes meanwhile waits
         try:
-            self._library, told = _load(built, together)
+            self._library, told = load(built, together)
         except (RuntimeError, OSError, BadZipFile) as error:
             said = str(error).partition("\n")[0]  # C++ frames follow
             raise Broken(f"{built} does not open: {said}; build the release again") from error
         self._inputs, self._outputs = told["inputs"].split(), told["outputs"].split()
         self._device = told["AOTI_DEVICE_KEY"]
+        self._graphs: Graphs | None = None
+        if cuda_graphs:
+            ragged = [name in told["ragged"].split() for name in self._outputs]
+            self._graphs = Graphs(self._record, self._run, int(told["longest"]), ragged)
 
     def run(self, tensors: Tensors) -> Tensors:
-        asked = [self._tensor(tensors[name]) for name in self._inputs]
-        before = self._torch.get_num_threads()
-        self._torch.set_num_threads(self._threads)
-        try:
-            given = self._library.run(asked, len(self._outputs))
-        finally:
-            self._torch.set_num_threads(before)
-        return {name: tensor.float().cpu().numpy() for name, tensor in zip(self._outputs, given, strict=True)}
+        asked = [tensors[name] for name in self._inputs]
+        if self._graphs:
+            answers = self._graphs.run(asked)
+        else:
+            answers = [tensor.float().cpu().numpy() for tensor in self._run(asked)]
+        return dict(zip(self._outputs, answers, strict=True))
 
     def close(self) -> None:
         self._library.close()
+
+    def _run(self, arrays: Sequence[Array]) -> list[Any]:
+        asked = [self._tensor(array) for array in arrays]
+        before = self._torch.get_num_threads()
+        self._torch.set_num_threads(self._threads)
+        try:
+            return self._library.run(asked, len(self._outputs))
+        finally:
+            self._torch.set_num_threads(before)
+
+    def _record(self, arrays: Sequence[Array]) -> Replay:
+        return record(self._run_on_stream, arrays)
+
+    def _run_on_stream(self, tensors: Sequence[Any]) -> list[Any]:
+        stream = self._torch.cuda.current_stream().cuda_stream
+        return self._library.run(tensors, len(self._outputs), stream)
 
     def _tensor(self, array: Any) -> Any:
         """Without a copy on the processor; torch takes no array that is read-only, as the server's may be."""
@@ -138,7 +173,8 @@ def _compile(exported: Exported, precision: str, part: Path) -> None:
     with TemporaryDirectory() as work, fresh_cache(dir=work, delete=False), torch.no_grad():
         program = _program(exported, precision)
         arguments, _ = program.example_inputs
-        told = {**_names(exported.graph), "processor": " ".join(_capabilities())}
+        told = {**_names(exported.graph), "processor": " ".join(capabilities())}
+        told["longest"] = str(exported.longest)
         options = {**_OPTIONS, **_without_paths(), "aot_inductor.metadata": told}
         # Casts of weights are so made once. In fp32 the packed products took 15.2 ms a text, not 12.7.
         options["freezing"] = precision != "fp32"
@@ -168,71 +204,26 @@ def _without_paths() -> dict[str, Any]:
 
 
 def _names(graph: Path) -> dict[str, str]:
-    """The tensors' names in order: the program keeps those of its inputs, but not of its outputs."""
+    """The tensors' names in order: the program keeps those of its inputs, but not of its outputs. Those of
+    the outputs that are as long as the batch are `ragged`."""
     from onnx import load
 
     network = load(graph, load_external_data=False).graph
     return {
         "inputs": " ".join(value.name for value in network.input),
         "outputs": " ".join(value.name for value in network.output),
+        "ragged": " ".join(value.name for value in network.output if _is_ragged(value)),
     }
 
 
-def _capabilities() -> list[str]:
-    """torch's names of this processor's instruction sets."""
+def _is_ragged(value: Any) -> bool:
+    axes = value.type.tensor_type.shape.dim
+    return len(axes) > 1 and not axes[1].HasField("dim_value")
+
+
+def _no_cuda() -> str | None:
     import torch
 
-    return sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
-
-
-def _load(built: Path, together: int) -> tuple[_Library, dict[str, str]]:
-    """The library, and what was told of it, from a copy that is gone when this returns."""
-    import torch
-
-    told: dict[str, str] = torch._C._aoti.AOTIModelPackageLoader.load_metadata_from_package(
-        str(built), "model"
-    )
-    lacking = set(told["processor"].split()) - set(_capabilities())
-    if lacking:  # an unknown instruction would end the whole server, not the call
-        raise RuntimeError(f"it needs a processor with {', '.join(sorted(lacking))}")
-    with TemporaryDirectory() as unpacked:
-        ZipFile(built).extractall(unpacked)
-        (path,) = Path(unpacked).rglob("*.so")
-        return _Library(path, told["AOTI_DEVICE_KEY"], together), told
-
-
-class _Library:
-    """By its C interface (torch/csrc/inductor/aoti_runtime/interface.h). torch's own loader holds Python's
-    lock while it runs: two callers took as long as one after the other, and no other thread went on."""
-
-    def __init__(self, path: Path, device: str, together: int) -> None:
-        self._functions = ctypes.CDLL(str(path))
-        self._container = ctypes.c_void_p()
-        made = ctypes.byref(self._container)
-        self._call("CreateWithDevice", made, ctypes.c_size_t(together), device.encode(), None)
-
-    def run(self, tensors: list[Any], outputs: int) -> list[Any]:
-        from torch._C import _aoti
-
-        taken = [_pointer(handle, None) for handle in _aoti.unsafe_alloc_void_ptrs_from_tensors(tensors)]
-        given = (ctypes.c_void_p * outputs)()
-        counts = ctypes.c_size_t(len(taken)), ctypes.c_size_t(outputs)
-        asked = (ctypes.c_void_p * len(taken))(*taken)
-        self._call("Run", self._container, asked, counts[0], given, counts[1], None, None)
-        handles = [_handle(pointer, None, None) for pointer in given]
-        found: list[Any] = _aoti.alloc_tensors_by_stealing_from_void_ptrs(handles)
-        return found
-
-    def close(self) -> None:
-        """Frees the weights; the code stays mapped until the process ends (its symbols are GNU unique)."""
-        self._call("Delete", self._container)
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        if getattr(self._functions, f"AOTInductorModelContainer{name}")(*arguments):
-            raise RuntimeError(f"AOTInductorModelContainer{name} failed, and said why on the standard error")
-
-
-_pointer = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-_handle = ctypes.pythonapi.PyCapsule_New
-_handle.restype, _handle.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    if torch.cuda.is_available():
+        return None
+    return machine.gpu_missing() or "no CUDA in this torch: install another"

@@ -10,7 +10,7 @@ from perennial import plugins
 from perennial.jobs import data, engines, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
-from perennial.jobs.workshop import codec_of, cores, engine_of, pipeline_of, trainable
+from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
@@ -132,4 +132,4 @@ def _serving(run: Run) -> Pipeline | None:
 
 
 def _open(run: Run, choice: engines.Choice) -> Session:
-    return engine_of(choice["engine"]).open(engines.built(run, choice), cores())
+    return engines.engine_for(choice).open(engines.built(run, choice), cores())

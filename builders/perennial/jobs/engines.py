@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from perennial import plugins
+from perennial.engine_options import AUTO
 from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
-from perennial.jobs.workshop import codec_of, cores, engine_of
+from perennial.jobs.workshop import NO_OPTIONS, codec_of, cores, engine_of
 from perennial.pipeline import engine_inputs, longest_input
+from perennial.protocols import Engine
 from perennial.speed import speed
 from perennial.types import Bundle, Exported
 
-AUTO, FIRST = "auto", "onnxruntime"
+FIRST = "onnxruntime"
 SAMPLES = 300
 
 Choice = Mapping[str, Any]
-"""`engine`, `precision` and the engine `file` below the step's folder; of `auto` what was measured, too."""
+"""`engine`, its `options`, `precision` and the engine `file` below the step's folder; of `auto` what was
+measured, too."""
 
 
 def build(run: Run) -> Result:
@@ -37,7 +40,7 @@ def build(run: Run) -> Result:
                 reasons = "; ".join(f"{one['engine']}: {one['reason']}" for one in built)
                 raise Unavailable(f"no engine can serve this network here: {reasons}")
             return {"choices": choices, "left_out": [one for one in built if "file" not in one]}
-        choices = [_choice(name, precision) for precision in engine_of(name).precisions()]
+        choices = list(_choices(run, name))
         run.report("engine", 0, 1, choices[0]["precision"])
         _build(exported, folder, choices[0])
     return {"choices": choices, "left_out": []}
@@ -55,40 +58,45 @@ def asked_for(run: Run, serving: Bundle | None) -> str:
     return str(run.job.payload.get("engine") or run.settings.engine or kept)
 
 
-def unusable(name: str) -> str | None:
+def engine_for(choice: Choice) -> Engine:
+    return engine_of(choice["engine"], choice["options"])
+
+
+def unusable(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str | None:
     """Why an engine makes no release here, or None: the gates run what it builds."""
-    engine = engine_of(name)
+    engine = engine_of(name, options)
     return engine.available() or engine.runs_here()
 
 
-def _choice(name: str, precision: str) -> Choice:
-    filename = engine_of(name).triton("embedded", 1).filename
-    return {"engine": name, "precision": precision, "file": f"{name}/{precision}/{filename}"}
+def _choices(run: Run, name: str) -> Iterator[Choice]:
+    """One for each precision of an engine, cheapest to serve first."""
+    options = run.settings.engine_options.get(name, {})
+    engine = engine_of(name, options)
+    filename = engine.triton("embedded", 1).filename
+    for precision in engine.precisions():
+        file = f"{name}/{precision}/{filename}"
+        yield {"engine": name, "options": options, "precision": precision, "file": file}
 
 
 def _build(exported: Exported, folder: Path, choice: Choice) -> Path:
     target = folder / choice["engine"] / choice["precision"]
-    return engine_of(choice["engine"]).build(exported, target, choice["precision"])
+    return engine_for(choice).build(exported, target, choice["precision"])
 
 
 def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
     """A choice for all that can be built and opened here, and a reason for what cannot."""
     names, callers = plugins.names("engines"), run.settings.instances or cores()
     for number, name in enumerate(names):
-        if reason := unusable(name):
+        if reason := unusable(name, run.settings.engine_options.get(name, {})):
             yield {"engine": name, "reason": reason}
             continue
-        for precision in engine_of(name).precisions():
-            run.report("engine", number, len(names), f"{name} {precision}")
+        for choice in _choices(run, name):
+            run.report("engine", number, len(names), f"{name} {choice['precision']}")
             try:
-                choice = _choice(name, precision)
-                file = _build(exported, folder, choice)
-                yield {
-                    **choice,
-                    **speed(engine_of(name), file, exported.samples, run.settings.threads, callers),
-                }
+                file, engine = _build(exported, folder, choice), engine_for(choice)
+                yield {**choice, **speed(engine, file, exported.samples, run.settings.threads, callers)}
             except PerennialError as error:
-                yield {"engine": name, "precision": precision, "reason": str(error)}
+                yield {"engine": name, "precision": choice["precision"], "reason": str(error)}
 
 
 def _exported(run: Run) -> Exported:

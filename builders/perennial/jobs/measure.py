@@ -20,7 +20,7 @@ from perennial.jobs.footprint import memory_mb
 from perennial.jobs.price import price
 from perennial.jobs.run import Result, Run
 from perennial.jobs.students import Student, planned
-from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
+from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Session
 from perennial.speed import latencies_ms, texts_per_s
@@ -65,7 +65,7 @@ def qualities(
     tell: Callable[[str], None],
 ) -> dict[str, Row]:
     """`macro_f1` in [0, 1], and how many `points` (from `low` to `high`, 95 %) it is ahead of `serving`."""
-    engine, task = engine_of(serving.manifest["engine"]), serving.manifest["task"]
+    engine, task = engine_in(serving), serving.manifest["task"]
     texts, answers = [example.text for example in examples], {}
     for name, rival in rivals.items():
         tell(name)
@@ -83,7 +83,7 @@ def qualities(
 
 def speeds(serving: Bundle, rivals: Mapping[str, Rival], texts: Sequence[str]) -> dict[str, Row]:
     """`texts_per_s` as the engine stage's instances run them, and `p50_ms` and `p99_ms` of a lone caller."""
-    engine, how = engine_of(serving.manifest["engine"]), serving.manifest
+    engine, how = engine_in(serving), serving.manifest
     callers, threads = how["instances"], how["threads"]
     asked = {name: engine_inputs(codec_of(how["task"], rival.codec), texts) for name, rival in rivals.items()}
     rates: dict[str, list[float]] = {name: [] for name in rivals}
@@ -118,13 +118,9 @@ def _build(run: Run, serving: Bundle, student: Student, folder: Path) -> Rival:
     codec = codec_of(run.task, lies / "codec")
     texts = [example.text for example in run.read("old")[:SAMPLES]]
     exported = Exported(folder, engine_inputs(codec, texts), longest_input(codec))
-    file = engine_of(manifest["engine"]).build(exported, folder / "engine", manifest["precision"])
+    file = engine_in(serving).build(exported, folder / "engine", manifest["precision"])
     return Rival(file, lies / "codec")
 
 
 def _size(serving: Bundle, rival: Rival) -> Row:
-    engine, threads = serving.manifest["engine"], serving.manifest["threads"]
-    return {
-        "file_mb": rival.file.stat().st_size / 1e6,
-        "memory_mb": memory_mb(engine, rival.file, threads),
-    }
+    return {"file_mb": rival.file.stat().st_size / 1e6, "memory_mb": memory_mb(serving, rival.file)}

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+from perennial.engine_options import AUTO
 from perennial.jobs import data, engines
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
@@ -26,7 +27,7 @@ MOST_TEXTS = 10_000
 def take(run: Run) -> Result:
     serving = run.shop.serving(run.job.service)
     refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
-    _refuse_an_engine_that_is_not_here(engines.asked_for(run, serving))
+    _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving))
     if run.job.kind == "build":
         return _from_file(run, serving)
     if serving is None:
@@ -36,9 +37,10 @@ def take(run: Run) -> Result:
     return _from_feedback(run, serving)
 
 
-def _refuse_an_engine_that_is_not_here(name: str) -> None:
+def _refuse_an_engine_that_is_not_here(run: Run, name: str) -> None:
     """The gates run what the engine builds, so it must do both here."""
-    if name != engines.AUTO and (reason := engines.unusable(name)):
+    options = run.settings.engine_options.get(name, {})
+    if name != AUTO and (reason := engines.unusable(name, options)):
         raise Refused("failed", f"engine {name} makes no release here: {reason}")
 
 

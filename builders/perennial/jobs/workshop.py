@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from perennial import plugins
 from perennial.config import ServiceSettings, Settings
@@ -20,6 +21,8 @@ from perennial.server.runinfo import find_running
 from perennial.state import State
 from perennial.stores import open_store
 from perennial.types import Bundle, Job
+
+NO_OPTIONS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,21 @@ def trainable(task: str) -> Trainable:
     return member
 
 
-def engine_of(name: str) -> Engine:
-    member: Engine = plugins.get("engines", name)()
+def engine_of(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Engine:
+    """`options` as the settings gave them to a build, and its manifest to whoever opens what was built."""
+    member: Engine = plugins.get("engines", name)(**options)
     return member
+
+
+def engine_in(bundle: Bundle) -> Engine:
+    """The engine of a release, with the options that it was built with."""
+    return engine_of(bundle.manifest["engine"], bundle.manifest.get("engine_options", NO_OPTIONS))
 
 
 def pipeline_of(bundle: Bundle, threads: int | None = None) -> Pipeline:
     """The release in process, on its own engine file."""
     manifest = bundle.manifest
-    session = engine_of(manifest["engine"]).open(bundle.folder / manifest["file"], threads or cores())
+    session = engine_in(bundle).open(bundle.folder / manifest["file"], threads or cores())
     return Pipeline(codec_of(manifest["task"], bundle.folder), session)
 
 

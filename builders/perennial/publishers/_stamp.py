@@ -80,7 +80,7 @@ def stamp(bundle: Bundle, runtime: Runtime) -> Stamp:
 
 def _plan(bundle: Bundle, codec: Codec, runtime: Runtime) -> EnginePlan:
     manifest = bundle.manifest
-    engine: Engine = plugins.get("engines", manifest["engine"])()
+    engine: Engine = plugins.get("engines", manifest["engine"])(**manifest.get("engine_options", {}))
     texts = json.loads((bundle.folder / WARMUP).read_text())
     asked = codec.signature.request[0].name
     (encoded,) = codec.encode([{asked: text_tensor(texts)}])
@@ -96,4 +96,5 @@ def _version(
     hashes = {name: manifest["files"][name] for name in copied}
     hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
     told = {key: manifest[key] for key in _TOLD}
-    return VersionFolder(bundle, copied, texts, Release(**told, files=hashes))
+    options = manifest.get("engine_options", {})
+    return VersionFolder(bundle, copied, texts, Release(**told, files=hashes, engine_options=options))

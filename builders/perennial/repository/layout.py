@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -106,7 +106,8 @@ def verify_bundle(bundle: Bundle, names: Iterable[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Release:
-    """What a stage's version folder says of itself. `file` is the engine's; `files` maps names to SHA-256."""
+    """What a stage's version folder says of itself. `file` is the engine's, which was built with
+    `engine_options`; `files` maps names to SHA-256."""
 
     service: str
     release: int
@@ -116,6 +117,7 @@ class Release:
     instances: int
     threads: int
     files: Mapping[str, str]
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_release(folder: Path, release: Release) -> None:

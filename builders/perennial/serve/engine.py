@@ -47,8 +47,9 @@ class Engine:
 
 def _open_session(opened: stage.Opened, threads: int) -> Session:
     def start() -> Session:
-        engine = plugins.get("engines", opened.release.engine)()
-        session: Session = engine.open(opened.folder / opened.release.file, threads)
+        release = opened.release
+        engine = plugins.get("engines", release.engine)(**release.engine_options)
+        session: Session = engine.open(opened.folder / release.file, threads)
         return session
 
     # A runtime's own threads would inherit the low priority for good.

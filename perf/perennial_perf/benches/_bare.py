@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Semaphore
 
-from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
+from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
 from perennial.protocols import Codec, Session
 from perennial.serve.batching import MASK, Layout
 from perennial.serve.crew import Crew
@@ -45,7 +45,7 @@ class Bare:
 
     def __init__(self, bundle: Bundle, texts: Sequence[str]) -> None:
         manifest = bundle.manifest
-        engine, task = engine_of(manifest["engine"]), trainable(manifest["task"])
+        engine, task = engine_in(bundle), trainable(manifest["task"])
         self._sessions = {
             threads: engine.open(bundle.folder / manifest["file"], threads)
             for threads in range(1, cores() + 1)

@@ -35,7 +35,7 @@ def classifier(settings: Settings) -> Bundle:
     shop = open_workshop(_settings(settings, home))
     try:
         if SERVICE not in shop.released():
-            told = "no classifier of 20 Newsgroups is here yet: building it first, which takes a quarter of an hour"
+            told = "building a classifier of 20 Newsgroups to judge by: a quarter of an hour, once"
             with console.status(told):
                 build_sample(shop, SERVICE, quiet=True)
         bundle = shop.serving(SERVICE)

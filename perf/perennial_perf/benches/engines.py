@@ -8,9 +8,11 @@ Speed is that of the service's own texts. The price is the difference in macro-F
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from rich.progress import track
 
@@ -22,11 +24,11 @@ from perennial.jobs.engines import unusable
 from perennial.jobs.price import price
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
-from perennial.protocols import Codec, Session
+from perennial.protocols import Codec, Engine, Session
 from perennial.speed import speed
 from perennial.types import Bundle, Exported
 from perennial_perf.benches._newsgroups import classifier, posts
-from perennial_perf.benches._sandbox import built, console
+from perennial_perf.benches._sandbox import SERVICE, built, console
 from perennial_perf.report import Draft, Figures, Goal, Report
 
 __all__ = ["run"]
@@ -46,6 +48,13 @@ class Network:
     checkpoint: Session
 
 
+@dataclass(frozen=True)
+class Choice:
+    name: str
+    engine: Engine
+    precision: str
+
+
 def run(settings: Settings, *, quick: bool = False) -> Report:
     draft = Draft("engines")
     rows: dict[str, Row] = {}
@@ -56,28 +65,31 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         examples = posts(settings, QUICK_POSTS if quick else 10**9)
         texts = [example.text for example in examples]
         expected = Pipeline(judge.codec, judge.checkpoint, together=32).answers(texts)
-        for name, precision in track(_choices(left_out), "engine by engine", console=console):
+        options = settings.service(SERVICE).engine_options
+        for one in track(_choices(options, left_out), "engine by engine", console=console):
             try:
-                row = _speed(serving, name, precision)
-                file = _build(judge, name, precision)
-                answers = Pipeline(judge.codec, engine_of(name).open(file, cores())).answers(texts)
+                row = _speed(serving, one)
+                session = one.engine.open(_build(judge, one), cores())
+                answers = Pipeline(judge.codec, session).answers(texts)
             except PerennialError as error:
-                left_out.append(f"{name} {precision}: {error}")
+                left_out.append(f"{one.name}: {error}")
                 continue
             cost = price(judge.codec, answers, expected, examples)
-            rows[f"{name} {precision}"] = row | {"points": cost.points, "from": cost.low, "to": cost.high}
+            rows[one.name] = row | {"points": cost.points, "from": cost.low, "to": cost.high}
     macro_f1 = judge.codec.score(expected, examples).metrics["macro_f1"]
     figures: Figures = {f"checkpoint, macro-F1 on {len(examples)} posts": macro_f1, **rows}
     return draft.report(figures, _goals(rows), left_out)
 
 
-def _choices(left_out: list[str]) -> list[tuple[str, str]]:
+def _choices(options: Mapping[str, Mapping[str, Any]], left_out: list[str]) -> list[Choice]:
     choices = []
     for name in plugins.names("engines"):
-        if reason := unusable(name):
+        own = options.get(name, {})
+        if reason := unusable(name, own):
             left_out.append(f"{name}: {reason}")
         else:
-            choices += [(name, precision) for precision in engine_of(name).precisions()]
+            engine = engine_of(name, own)
+            choices += [Choice(f"{name} {precision}", engine, precision) for precision in engine.precisions()]
     return choices
 
 
@@ -99,14 +111,13 @@ def _network(bundle: Bundle, folder: Path) -> Network:
     return Network(codec, exported, task.session(model))
 
 
-def _build(network: Network, name: str, precision: str) -> Path:
-    folder = network.exported.folder / name / precision
-    return engine_of(name).build(network.exported, folder, precision)
+def _build(network: Network, one: Choice) -> Path:
+    return one.engine.build(network.exported, network.exported.folder / one.name, one.precision)
 
 
-def _speed(network: Network, name: str, precision: str) -> Row:
+def _speed(network: Network, one: Choice) -> Row:
     began = time.perf_counter()
-    file = _build(network, name, precision)
+    file = _build(network, one)
     row = {"build s": time.perf_counter() - began, "MB": file.stat().st_size / 1e6}
-    took = speed(engine_of(name), file, network.exported.samples, 1, cores())
+    took = speed(one.engine, file, network.exported.samples, 1, cores())
     return row | {"texts/s": took["texts_per_s"], "alone ms": took["alone_ms"]}
