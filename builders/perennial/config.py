@@ -138,7 +138,7 @@ class ServiceSettings(_Section):
     engine: EngineName = ""
     """A name, `auto`, or empty: the serving release's, and onnxruntime for a service's first."""
     engine_options: EngineOptions = {}
-    """By an engine's name what it is made with; the serving release keeps what it was built with."""
+    """By an engine's name what it is made with; a release is opened with what it was built with."""
     instances: Annotated[int, Field(ge=0)] = 0
     threads: Positive = 1
 

@@ -25,7 +25,8 @@ class TensorRT:
 
     With `refit`, a network of an architecture that was built before gets new weights instead of a new build.
     TensorRT 11.3's release notes say that a plan made for that may lose a bias: the parity gate would tell.
-    With `version_compatible`, later versions of the library open the plan as well.
+    With `version_compatible`, later versions of the library open the plan as well; Triton's backend does so
+    where tritonserver is started with `--backend-config=tensorrt,version-compatible=true`.
     """
 
     repeats = False

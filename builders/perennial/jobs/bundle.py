@@ -89,7 +89,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "task": run.task,
         "labels": snapshot["labels"],
         "engine": steps["parity"]["engine"],
-        "engine_options": steps["parity"]["options"],
+        "engine_options": steps["parity"].get("options", {}),  # none of a job begun by an older version
         "precision": steps["parity"]["precision"],
         "file": engine_file,
         "instances": settings.instances or len(os.sched_getaffinity(0)),

@@ -59,7 +59,7 @@ def asked_for(run: Run, serving: Bundle | None) -> str:
 
 
 def engine_for(choice: Choice) -> Engine:
-    return engine_of(choice["engine"], choice["options"])
+    return engine_of(choice["engine"], choice.get("options", NO_OPTIONS))
 
 
 def unusable(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str | None:
