@@ -11,7 +11,7 @@ import numpy as np
 from perennial.publishers.local import LocalPublisher
 from perennial.repository.layout import ensemble_model, stage_models
 from perennial.server.stubs import stubs
-from perennial.types import Bundle, Tensors, text_tensor
+from perennial.types import Bundle, Placement, Tensors, text_tensor
 from serving import Served
 
 
@@ -44,7 +44,7 @@ class Service:
 
     def publish(self, bundle: Bundle) -> None:
         self.bundles[bundle.release] = bundle
-        self.publisher.publish(bundle, "embedded")
+        self.publisher.publish(bundle, Placement(instances=2))
         self.load_stages()
 
     def load_stages(self) -> None:

@@ -138,6 +138,10 @@ class ServiceSettings(_Section):
     """A name, `auto`, or empty: the serving release's, and onnxruntime for a service's first."""
     instances: Annotated[int, Field(ge=0)] = 0
     threads: Positive = 1
+    alone_threads: Annotated[int, Field(ge=0)] = 0
+    tokenizers: Positive = 1
+    postprocesses: Positive = 1
+    """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05

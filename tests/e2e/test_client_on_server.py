@@ -13,7 +13,7 @@ import pytest
 from perennial.publishers.local import LocalPublisher
 from perennial.repository.layout import WARMUP, stage_models, write_manifest
 from perennial.stores import open_store
-from perennial.types import Bundle, ServiceRecord
+from perennial.types import Bundle, Placement, ServiceRecord
 from perennial_client import (
     Answer,
     AsyncClient,
@@ -39,7 +39,7 @@ def service(served: Served, tiny_release: Path) -> Iterator[Served]:
     publisher = LocalPublisher(
         served.repository, served.state.folder("staging"), served.state.folder("quarantine")
     )
-    publisher.publish(_bundle(served.state.bundle(SERVICE, 1), tiny_release), "embedded")
+    publisher.publish(_bundle(served.state.bundle(SERVICE, 1), tiny_release), Placement())
     publisher.point(SERVICE, 1)
     for model in (*stage_models(SERVICE), SERVICE):
         served.control.load(model)
@@ -54,7 +54,7 @@ def service(served: Served, tiny_release: Path) -> Iterator[Served]:
 def _bundle(folder: Path, release: Path) -> Bundle:
     shutil.copytree(release, folder)
     (folder / WARMUP).write_text(json.dumps(TEXTS[:2]))
-    told = {"task": "classify", "engine": "onnxruntime", "file": "model.onnx", "instances": 1, "threads": 1}
+    told = {"task": "classify", "engine": "onnxruntime", "file": "model.onnx"}
     return write_manifest(folder, {"service": SERVICE, "release": 1, **told})
 
 

@@ -13,7 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bundles import fake_bundle
 from perennial.publishers.local import LocalPublisher
-from perennial.types import Runtime
+from perennial.types import Placement, Runtime
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def published(folder: Path, runtime: Runtime) -> dict[str, bytes]:
     """Every file of a repository that holds one release for this runtime."""
     publisher = LocalPublisher(folder / "models", folder / "staging", folder / "quarantine")
-    publisher.publish(fake_bundle(folder / "bundle", 1), runtime)
+    publisher.publish(fake_bundle(folder / "bundle", 1), Placement(runtime))
     publisher.point("mood", 1)
     models = folder / "models"
     return {str(path.relative_to(models)): path.read_bytes() for path in models.rglob("*") if path.is_file()}

@@ -86,6 +86,11 @@ def test_every_stage_batches_and_loads_every_version_that_is_there(plan: EngineP
         assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_CPU]
 
 
+def test_a_stage_of_ours_has_as_many_processes_as_it_is_placed_in() -> None:
+    rendered = stage_configs("mood", SIGNATURE, EMBEDDED, {"tokenizer": 2})
+    assert [parse(text).instance_group[0].count for text in rendered.values()] == [2, 1, 1]
+
+
 def test_a_python_stage_has_no_queue_policy_which_would_stall_it() -> None:
     for config in stages().values():
         assert not config.dynamic_batching.HasField("default_queue_policy")

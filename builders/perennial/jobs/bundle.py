@@ -91,8 +91,6 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "engine": steps["parity"]["engine"],
         "precision": steps["parity"]["precision"],
         "file": engine_file,
-        "instances": settings.instances or len(os.sched_getaffinity(0)),
-        "threads": settings.threads,
         "lineage": {
             "previous": snapshot["previous"],
             "parent": run.parent.release if run.parent else 0,

@@ -203,11 +203,12 @@ def mend(shop: Workshop) -> None:
 def _publish_again(shop: Workshop, bundle: Bundle) -> None:
     if bundle.release not in shop.publisher.versions(bundle.service):
         release.deploy(shop, bundle)
-        return
-    try:
-        shop.publisher.publish(bundle, shop.settings.runtime)
-    except Broken as error:  # what is in the repository is whole, and serves
-        log.warning("%s", error)
+    else:
+        try:
+            shop.publisher.publish(bundle, shop.placement(bundle.service))
+        except Broken as error:  # what is in the repository is whole, and serves
+            log.warning("%s", error)
+    shop.publisher.point(bundle.service, bundle.release)  # the ensembles may be rendered otherwise now
 
 
 def _tell_store(shop: Workshop, bundle: Bundle) -> None:

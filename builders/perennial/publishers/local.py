@@ -28,7 +28,7 @@ from perennial.repository.layout import (
     stage_models,
 )
 from perennial.repository.pbtxt import pinned_release, tensors_of
-from perennial.types import Bundle, Runtime
+from perennial.types import Bundle, Placement
 
 __all__ = ["LocalPublisher"]
 
@@ -44,15 +44,16 @@ class LocalPublisher:
         self._staging = staging / "publisher"
         self._quarantine = quarantine
 
-    def publish(self, bundle: Bundle, runtime: Runtime) -> None:
-        """Put the release beside the serving one, whole or not at all. Idempotent.
+    def publish(self, bundle: Bundle, placement: Placement) -> None:
+        """Put the release beside the serving one, whole or not at all. Idempotent; with another
+        placement it is put anew.
 
         Raises `Broken` where the bundle is not as it was built or its number is taken by another release,
         and `BadRequest` where it cannot serve beside the release that does.
         """
         self._empty_staging()
         self._refuse_taken_name(bundle.service)
-        stamped = stamp(bundle, runtime)
+        stamped = stamp(bundle, placement)
         self._refuse_other_tensors(bundle, stamped)
         for stage, config in stamped.configs.items():
             self._put_text(stage_model(bundle.service, stage), CONFIG, config)

@@ -115,6 +115,7 @@ class Release:
     file: str
     instances: int
     threads: int
+    alone_threads: int
     files: Mapping[str, str]
 
 

@@ -35,8 +35,10 @@ class EnginePlan:
     warmup_tokens: Sequence[int] = ()
 
 
-def stage_configs(service: str, signature: Signature, engine: EnginePlan) -> dict[Stage, str]:
-    """The config of each stage, as text. Only the engine's depends on the plan."""
+def stage_configs(
+    service: str, signature: Signature, engine: EnginePlan, processes: Mapping[Stage, int] | None = None
+) -> dict[Stage, str]:
+    """The config of each stage, as text. Those that are not the engine's have so many `processes`, or one."""
     inputs, outputs = _flow(signature)
     configs = {}
     for stage in STAGES:
@@ -45,7 +47,7 @@ def stage_configs(service: str, signature: Signature, engine: EnginePlan) -> dic
         if stage == "engine" and engine.backend.backend != PYTHON:
             _run_natively(config, engine)
         else:
-            _run_in_python(config)
+            _run_in_python(config, (processes or {}).get(stage, 1))
         configs[stage] = _text(config)
     return configs
 
@@ -108,8 +110,8 @@ def _model(name: str, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec
     return config
 
 
-def _run_in_python(config: Any) -> None:
-    """A stage class of `serve`: one process, which gets each request in its own shape.
+def _run_in_python(config: Any, processes: int) -> None:
+    """A stage class of `serve`, which gets each request in its own shape. The engine's is one process.
 
     It has no queue policy: with any, 2.51 lets a request that comes while every instance is busy wait for the
     next one, or for 500 ms. The tokenizer and the engine bound lines of their own; the postprocess gets what
@@ -117,7 +119,7 @@ def _run_in_python(config: Any) -> None:
     """
     config.backend = PYTHON
     config.default_model_filename = "model.py"
-    config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.KIND_CPU)
+    config.instance_group.add(count=processes, kind=pb.ModelInstanceGroup.KIND_CPU)
     config.dynamic_batching.SetInParent()
     for tensor in config.input:
         tensor.allow_ragged_batch = -1 in tensor.dims

@@ -2,8 +2,9 @@
 
 One process with a thread for each of the release's `instances`, which share a session and a line of waiting
 rows: an idle thread always takes the next row. A row that comes while nothing waits or runs is run at once,
-in a second session that has all cores: on two that takes 7 ms instead of 11, of which the line and its
-thread's wake-up would take one. The price is the weights twice in memory, and what comes meanwhile waits.
+in a second session that has all cores, or `alone_threads`: on two that takes 7 ms instead of 11, of which the
+line and its thread's wake-up would take one. The price is the weights twice in memory, and what comes
+meanwhile waits.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Engine:
     def initialize(self, args: Mapping[str, str]) -> None:
         opened = politely(lambda: stage.open_release(args))
         release = opened.release
-        threads = {release.threads, release.threads * release.instances}
-        self._sessions = {count: _open_session(opened, count) for count in threads}
-        shared, self._alone = self._sessions[min(threads)], self._sessions[max(threads)]
+        threads = (release.threads, release.alone_threads or release.threads * release.instances)
+        self._sessions = {count: _open_session(opened, count) for count in {*threads}}
+        shared, self._alone = (self._sessions[count] for count in threads)
         politely(lambda: _warm_up(opened, self._sessions.values()))
         self._crew = Crew(Layout(opened.codec.signature), shared.run, release.instances)
 
