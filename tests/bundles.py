@@ -46,8 +46,7 @@ def _described(folder: Path, release: int, service: str, **engine: str) -> Bundl
         "engine": "onnxruntime",
         "file": "model.onnx",
         "precision": "fp32",
-        "instances": 2,
-        "threads": 1,
+        "labels": json.loads((folder / "labels.json").read_text())["labels"],
         **engine,
     }
     return write_manifest(folder, fields)

@@ -68,6 +68,7 @@ class ServerSettings(_Section):
     grpc_port: Port = 8001
     metrics_port: Port = 8002
     start_timeout_s: Seconds = 120.0
+    cache_mb: Annotated[int, Field(ge=0)] = 0
 
 
 class WorkerSettings(_Section):
@@ -141,6 +142,10 @@ class ServiceSettings(_Section):
     """By an engine's name what it is made with; a release is opened with what it was built with."""
     instances: Annotated[int, Field(ge=0)] = 0
     threads: Positive = 1
+    alone_threads: Annotated[int, Field(ge=0)] = 0
+    tokenizers: Positive = 1
+    postprocesses: Positive = 1
+    """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05

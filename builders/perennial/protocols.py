@@ -18,6 +18,7 @@ from perennial.types import (
     JobState,
     Lease,
     NewFeedback,
+    Placement,
     Rated,
     Runtime,
     Scores,
@@ -262,8 +263,9 @@ class Store(Protocol):
 class Publisher(Protocol):
     """Puts releases where a server finds them. Knows files, not servers."""
 
-    def publish(self, bundle: Bundle, runtime: Runtime) -> None:
-        """Put the release beside the serving one, whole or not at all. Idempotent."""
+    def publish(self, bundle: Bundle, placement: Placement) -> None:
+        """Put the release beside the serving one, whole or not at all. Idempotent; with another placement it
+        is put anew."""
 
     def point(self, service: str, release: int) -> None:
         """Make `release` the one that the ensemble pins; takes effect at the ensemble's next load."""

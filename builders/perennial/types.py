@@ -128,6 +128,23 @@ class BackendSpec:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """How a release runs where it is loaded, which says nothing of what it answers.
+
+    `instances` rows are in the engine at once, each run with `threads`; one that comes while nothing else
+    does gets `alone_threads`, or every core where that is 0. `tokenizers` and `postprocesses` count the
+    processes of those stages.
+    """
+
+    runtime: Runtime = "embedded"
+    instances: int = 1
+    threads: int = 1
+    alone_threads: int = 0
+    tokenizers: int = 1
+    postprocesses: int = 1
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A release on disk: `folder` holds its files and `manifest` (manifest.json, parsed) describes them."""
 

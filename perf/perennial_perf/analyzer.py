@@ -12,7 +12,7 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,10 @@ PACKAGE = Package(
 )
 _INNER = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
+TRIES = 2
+STUCK_S, SLOWEST = 30.0, 5.0
+"""On a busy machine it now and then waits on for ever once the server has answered everything: after so many
+seconds, and one for so many requests, it is stopped and asked again."""
 
 
 Protocol = Literal["grpc", "http"]
@@ -56,32 +60,31 @@ class Analyzer:
 
     def measure(self, clients: int, requests: int) -> dict[str, float]:
         """A closed loop: each of the clients asks again once it is answered."""
-        return self._row(
-            f"--concurrency-range={clients}",
-            f"--request-count={requests}",
-            "--async" if clients > 1 else "--sync",
-        )
+        return self._row(requests, f"--concurrency-range={clients}", "--async" if clients > 1 else "--sync")
 
     def measure_at(self, rate: float, requests: int) -> dict[str, float]:
         """An open loop: `rate` requests arrive each second at random, however slow the server is."""
-        return self._row(
-            f"--request-rate-range={rate:.2f}",
-            f"--request-count={requests}",
-            "--request-distribution=poisson",
-            "--async",
+        how = "--request-distribution=poisson", "--async"
+        return self._row(requests, f"--request-rate-range={rate:.2f}", *how)
+
+    def _row(self, requests: int, *options: str) -> dict[str, float]:
+        for _ in range(TRIES):
+            with suppress(subprocess.TimeoutExpired), TemporaryDirectory(dir=self.folder) as scratch:
+                out = Path(scratch, "profile.json")
+                how = f"--request-count={requests}", f"--profile-export-file={out}", *options
+                self._run(STUCK_S + requests / SLOWEST, *how)
+                return _row(json.loads(out.read_text())["experiments"][0]["requests"])
+        raise Unavailable(
+            f"perf_analyzer did not end {requests} requests, {TRIES} times in a row; is the machine busy?"
         )
 
-    def _row(self, *options: str) -> dict[str, float]:
-        with TemporaryDirectory(dir=self.folder) as scratch:
-            out = Path(scratch, "profile.json")
-            self._run(f"--profile-export-file={out}", *options)
-            return _row(json.loads(out.read_text())["experiments"][0]["requests"])
-
-    def _run(self, *options: str) -> None:
+    def _run(self, timeout_s: float, *options: str) -> None:
         command = [str(self.folder / "perf_analyzer"), "-m", self.service, "-u", self.target]
         command += ["-i", self.protocol, f"--input-data={self.data}", *options]
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=timeout_s
+        )
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())
             raise Unavailable(f"perf_analyzer ended with {done.returncode}: {said[:400]}")

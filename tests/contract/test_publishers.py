@@ -14,8 +14,8 @@ from perennial import plugins
 from perennial.errors import BadRequest, Broken, ConfigError, NotFound
 from perennial.protocols import Publisher
 from perennial.publishers.local import LocalPublisher
-from perennial.repository.layout import STAGES, fault_in, read_bundle, releases_in, stage_model
-from perennial.types import Bundle
+from perennial.repository.layout import STAGES, fault_in, read_bundle, read_release, releases_in, stage_model
+from perennial.types import Bundle, Placement
 
 MAKERS: dict[str, Callable[[Path], Publisher]] = {
     "local": lambda root: LocalPublisher(root / "models", root / "staging", root / "quarantine")
@@ -40,7 +40,7 @@ class Shop:
     def release(self, *releases: int) -> None:
         """Publish these and promote each in turn."""
         for release in releases:
-            self.publisher.publish(self.bundle(release), "embedded")
+            self.publisher.publish(self.bundle(release), Placement())
             self.publisher.point("mood", release)
 
     def version(self, stage: str, release: int) -> Path:
@@ -65,7 +65,7 @@ def test_a_new_repository_serves_nothing(shop: Shop) -> None:
 
 
 def test_publishing_serves_nothing_until_it_is_pointed_at(shop: Shop) -> None:
-    shop.publisher.publish(shop.bundle(1), "embedded")
+    shop.publisher.publish(shop.bundle(1), Placement())
     assert (shop.publisher.versions("mood"), shop.publisher.serving("mood")) == ([1], None)
     shop.publisher.point("mood", 1)
     assert shop.publisher.serving("mood") == 1
@@ -74,7 +74,7 @@ def test_publishing_serves_nothing_until_it_is_pointed_at(shop: Shop) -> None:
 def test_publishing_twice_changes_nothing(shop: Shop) -> None:
     shop.release(1)
     before = shop.mtimes(1)
-    shop.publisher.publish(shop.bundle(1), "embedded")
+    shop.publisher.publish(shop.bundle(1), Placement())
     assert shop.mtimes(1) == before
 
 
@@ -100,7 +100,7 @@ def test_the_last_two_releases_stay(shop: Shop) -> None:
 def test_a_candidate_after_a_roll_back_leaves_the_older_release_that_serves(shop: Shop) -> None:
     shop.release(1, 2)
     shop.publisher.point("mood", 1)
-    shop.publisher.publish(shop.bundle(3), "embedded")
+    shop.publisher.publish(shop.bundle(3), Placement())
     assert (shop.publisher.serving("mood"), shop.publisher.versions("mood")) == (1, [1, 2, 3])
     shop.publisher.point("mood", 3)
     assert shop.publisher.versions("mood") == [1, 3]
@@ -135,16 +135,25 @@ def test_a_release_never_changes(shop: Shop) -> None:
     other = fake_bundle(shop.root / "other", 1)
     (other.folder / "calibration.json").write_text('{"temperature": 2.0, "threshold": 0.5}')
     with pytest.raises(Broken, match=r"not as it was built: calibration\.json"):
-        shop.publisher.publish(other, "embedded")
+        shop.publisher.publish(other, Placement())
     rebuilt = fake_bundle(shop.root / "rebuilt", 1, labels=("negative", "neutral", "bright"))
     with pytest.raises(Broken, match="a release never changes"):
-        shop.publisher.publish(rebuilt, "embedded")
+        shop.publisher.publish(rebuilt, Placement())
 
 
 def test_other_tensors_than_those_that_serve_are_refused(shop: Shop) -> None:
     shop.release(1)
     with pytest.raises(BadRequest, match="changes the tensors of its engine"):
-        shop.publisher.publish(fake_bundle(shop.root / "other", 2, labels=("good", "bad")), "embedded")
+        shop.publisher.publish(fake_bundle(shop.root / "other", 2, labels=("good", "bad")), Placement())
+    assert shop.publisher.versions("mood") == [1]
+
+
+def test_a_release_that_shall_run_otherwise_is_put_anew(shop: Shop) -> None:
+    shop.publisher.publish(shop.bundle(1), Placement(threads=1))
+    shop.publisher.publish(shop.bundle(1), Placement(threads=2, alone_threads=1, tokenizers=2))
+    release = read_release(shop.version("engine", 1))
+    assert (release.threads, release.alone_threads) == (2, 1)
+    assert "count: 2" in (shop.repository / "mood_tokenizer/config.pbtxt").read_text()
     assert shop.publisher.versions("mood") == [1]
 
 
@@ -152,12 +161,12 @@ def test_the_name_of_another_model_is_refused(shop: Shop) -> None:
     (shop.repository / "feedback").mkdir(parents=True)
     (shop.repository / "feedback/config.pbtxt").write_text('name: "feedback" backend: "python"')
     with pytest.raises(BadRequest, match="'feedback' is taken"):
-        shop.publisher.publish(fake_bundle(shop.root / "other", 1, service="feedback"), "embedded")
+        shop.publisher.publish(fake_bundle(shop.root / "other", 1, service="feedback"), Placement())
 
 
 def test_services_do_not_touch_each_other(shop: Shop) -> None:
     shop.release(1)
-    shop.publisher.publish(fake_bundle(shop.root / "tone", 4, service="tone"), "container")
+    shop.publisher.publish(fake_bundle(shop.root / "tone", 4, service="tone"), Placement("container"))
     shop.publisher.point("tone", 4)
     assert [shop.publisher.serving(name) for name in ("mood", "tone")] == [1, 4]
 
@@ -173,6 +182,7 @@ def test_whatever_is_not_whole_is_set_aside(shop: Shop) -> None:
         "mood_tokenizer.3.0",
         *(f"mood_{stage}.1.0" for stage in STAGES),
         "mood.1.0",
+        "mood_timed.1.0",
     }
     assert (shop.publisher.versions("mood"), shop.publisher.serving("mood")) == ([2], 2)
     assert shop.publisher.quarantine() == []
@@ -186,7 +196,7 @@ def test_a_damaged_release_that_serves_is_told_by_its_absence(shop: Shop) -> Non
     engine.write_bytes(damaged)
     shop.publisher.quarantine()
     assert (shop.publisher.serving("mood"), shop.publisher.versions("mood")) == (2, [1])
-    shop.publisher.publish(shop.bundle(2), "embedded")
+    shop.publisher.publish(shop.bundle(2), Placement())
     assert shop.publisher.versions("mood") == [1, 2]
 
 
@@ -201,7 +211,7 @@ def test_folders_on_two_file_systems_are_refused(tmp_path: Path) -> None:
 
 
 def publish_3(root: Path) -> None:
-    MAKERS["local"](root).publish(read_bundle(root / "bundles/3"), "embedded")
+    MAKERS["local"](root).publish(read_bundle(root / "bundles/3"), Placement())
 
 
 def point_at_3(root: Path) -> None:

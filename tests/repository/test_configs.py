@@ -13,7 +13,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bundles import fake_bundle
 from perennial.publishers.local import LocalPublisher
-from perennial.types import Runtime
+from perennial.types import Placement, Runtime
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,16 +21,23 @@ ROOT = Path(__file__).parents[2]
 def published(folder: Path, runtime: Runtime) -> dict[str, bytes]:
     """Every file of a repository that holds one release for this runtime."""
     publisher = LocalPublisher(folder / "models", folder / "staging", folder / "quarantine")
-    publisher.publish(fake_bundle(folder / "bundle", 1), runtime)
+    publisher.publish(fake_bundle(folder / "bundle", 1), Placement(runtime))
     publisher.point("mood", 1)
     models = folder / "models"
     return {str(path.relative_to(models)): path.read_bytes() for path in models.rglob("*") if path.is_file()}
 
 
-def test_embedded_and_container_differ_in_the_engines_config_only(tmp_path: Path) -> None:
+def test_embedded_and_container_differ_in_what_the_engine_tells_only(tmp_path: Path) -> None:
     embedded, container = published(tmp_path / "one", "embedded"), published(tmp_path / "two", "container")
     assert set(embedded) == set(container)
-    assert {name for name in embedded if embedded[name] != container[name]} == {"mood_engine/config.pbtxt"}
+    assert {name for name in embedded if embedded[name] != container[name]} == {
+        "mood_engine/config.pbtxt",
+        "mood_timed/config.pbtxt",
+        "mood_tokenizer/1/timed.pbtxt",
+        "mood_tokenizer/1/release.json",  # which hashes it
+    }
+    told, untold = (files["mood_timed/config.pbtxt"].decode() for files in (embedded, container))
+    assert "RUN_MS" in told and "RUN_MS" not in untold
 
 
 @pytest.mark.parametrize("runtime", ["embedded", "container"])
@@ -38,7 +45,7 @@ def test_every_config_is_of_the_model_whose_folder_it_is_in(tmp_path: Path, runt
     configs = {
         name: text for name, text in published(tmp_path, runtime).items() if name.endswith("config.pbtxt")
     }
-    assert len(configs) == 4
+    assert len(configs) == 5
     for name, text in configs.items():
         config = text_format.Parse(text.decode(), ModelConfig())
         assert config.name == Path(name).parent.name

@@ -219,7 +219,8 @@ def promote(
     release: Annotated[int, typer.Argument(help="The release to serve; `perennial releases` lists them.")],
     as_json: Json = False,
 ) -> None:
-    """Make a release the serving one, without dropping a request."""
+    """Make a release the serving one, without dropping a request; the serving one itself then runs as the
+    settings say now."""
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
     _say(releases_of.switch(shop, service, release), service, as_json)

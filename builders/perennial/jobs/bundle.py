@@ -92,8 +92,6 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "engine_options": steps["parity"].get("options", {}),  # none of a job begun by an older version
         "precision": steps["parity"]["precision"],
         "file": engine_file,
-        "instances": settings.instances or len(os.sched_getaffinity(0)),
-        "threads": settings.threads,
         "lineage": {
             "previous": snapshot["previous"],
             "parent": run.parent.release if run.parent else 0,

@@ -14,7 +14,7 @@ from perennial import plugins
 from perennial.engine_options import AUTO
 from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
-from perennial.jobs.workshop import NO_OPTIONS, codec_of, cores, engine_of
+from perennial.jobs.workshop import NO_OPTIONS, codec_of, engine_of
 from perennial.pipeline import engine_inputs, longest_input
 from perennial.protocols import Engine
 from perennial.speed import speed
@@ -85,7 +85,7 @@ def _build(exported: Exported, folder: Path, choice: Choice) -> Path:
 
 def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
     """A choice for all that can be built and opened here, and a reason for what cannot."""
-    names, callers = plugins.names("engines"), run.settings.instances or cores()
+    names, how = plugins.names("engines"), run.shop.placement(run.job.service)
     for number, name in enumerate(names):
         if reason := unusable(name, run.settings.engine_options.get(name, {})):
             yield {"engine": name, "reason": reason}
@@ -94,7 +94,10 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
             run.report("engine", number, len(names), f"{name} {choice['precision']}")
             try:
                 file, engine = _build(exported, folder, choice), engine_for(choice)
-                yield {**choice, **speed(engine, file, exported.samples, run.settings.threads, callers)}
+                yield {
+                    **choice,
+                    **speed(engine, file, exported.samples, how.threads, how.instances),
+                }
             except PerennialError as error:
                 yield {"engine": name, "precision": choice["precision"], "reason": str(error)}
 

@@ -29,7 +29,7 @@ def memory_mb(serving: Bundle, file: Path) -> float:
 
 def _grown(serving: Bundle, file: Path) -> float:
     before = psutil.Process().memory_info().rss
-    session = engine_in(serving).open(file, serving.manifest["threads"])
+    session = engine_in(serving).open(file, threads=1)
     grown = psutil.Process().memory_info().rss - before
     session.close()
     return grown / 1e6

@@ -24,7 +24,7 @@ from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Session
 from perennial.speed import latencies_ms, texts_per_s
-from perennial.types import Bundle, Example, Exported
+from perennial.types import Bundle, Example, Exported, Placement
 
 SPEED_TEXTS, ROUNDS = 100, 3
 
@@ -49,7 +49,8 @@ def measure(run: Run) -> Result:
             rivals[student.name] = _build(run, run.base, student, folder / student.name)
         rows = qualities(run.base, rivals, judged, lambda name: run.report("measure", 0, 0, f"asking {name}"))
         run.report("measure", 0, 0, "timing all in turn", at_once=True)
-        quick = speeds(run.base, rivals, [example.text for example in run.read("golden")[:SPEED_TEXTS]])
+        texts = [example.text for example in run.read("golden")[:SPEED_TEXTS]]
+        quick = speeds(run.base, rivals, texts, run.shop.placement(run.job.service))
         sizes = {name: _size(run.base, rival) for name, rival in rivals.items()}
     return {"rows": {name: {**rows[name], **quick[name], **sizes[name]} for name in rivals}}
 
@@ -81,11 +82,13 @@ def qualities(
     }
 
 
-def speeds(serving: Bundle, rivals: Mapping[str, Rival], texts: Sequence[str]) -> dict[str, Row]:
+def speeds(
+    serving: Bundle, rivals: Mapping[str, Rival], texts: Sequence[str], placement: Placement
+) -> dict[str, Row]:
     """`texts_per_s` as the engine stage's instances run them, and `p50_ms` and `p99_ms` of a lone caller."""
-    engine, how = engine_in(serving), serving.manifest
-    callers, threads = how["instances"], how["threads"]
-    asked = {name: engine_inputs(codec_of(how["task"], rival.codec), texts) for name, rival in rivals.items()}
+    engine, task = engine_in(serving), serving.manifest["task"]
+    callers, threads = placement.instances, placement.threads
+    asked = {name: engine_inputs(codec_of(task, rival.codec), texts) for name, rival in rivals.items()}
     rates: dict[str, list[float]] = {name: [] for name in rivals}
     alone: dict[str, list[float]] = {name: [] for name in rivals}
     with ExitStack() as opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -16,7 +17,7 @@ from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
 from perennial.jobs.worker import start_child
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import WARMUP, ensemble_model, stage_models
+from perennial.repository.layout import WARMUP, ensemble_model, ensemble_models, stage_models
 from perennial.server.examine import Question
 from perennial.server.ports import Ports
 from perennial.server.process import Launch, Server, start
@@ -142,12 +143,16 @@ def watched(shop: Workshop) -> Iterator[None]:
 
 
 def questions(shop: Workshop) -> list[Question]:
-    """A real text for each service, and for the feedback model whether its store answers."""
+    """A real text for each service, and for the feedback model whether its store answers.
+
+    The number makes it a text that was never asked: a cache would answer for an engine that is dead.
+    """
     row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
     asked = [Question(FEEDBACK, row, {"probe": True})]
     for bundle in filter(None, map(shop.serving, shop.released())):
         texts = json.loads((bundle.folder / WARMUP).read_text())
-        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor(texts[:1])}))
+        text = f"{texts[0]} {random.getrandbits(32)}"
+        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}))
     return asked
 
 
@@ -182,12 +187,13 @@ def launch_of(shop: Workshop) -> Launch:
             "PERENNIAL_KEY_FILE": str(settings.id_key.resolve()),
         },
         timeout_s=settings.server.start_timeout_s,
+        cache_mb=settings.server.cache_mb,
     )
 
 
 def models_of(service: str) -> tuple[str, ...]:
-    """A service's Triton models, stages before the ensemble that needs them."""
-    return (*stage_models(service), ensemble_model(service))
+    """A service's Triton models, stages before the ensembles that need them."""
+    return (*stage_models(service), *ensemble_models(service))
 
 
 def mend(shop: Workshop) -> None:
@@ -203,11 +209,12 @@ def mend(shop: Workshop) -> None:
 def _publish_again(shop: Workshop, bundle: Bundle) -> None:
     if bundle.release not in shop.publisher.versions(bundle.service):
         release.deploy(shop, bundle)
-        return
-    try:
-        shop.publisher.publish(bundle, shop.settings.runtime)
-    except Broken as error:  # what is in the repository is whole, and serves
-        log.warning("%s", error)
+    else:
+        try:
+            shop.publisher.publish(bundle, shop.placement(bundle.service))
+        except Broken as error:  # what is in the repository is whole, and serves
+            log.warning("%s", error)
+    shop.publisher.point(bundle.service, bundle.release)  # the ensembles may be rendered otherwise now
 
 
 def _tell_store(shop: Workshop, bundle: Bundle) -> None:

@@ -20,7 +20,7 @@ from perennial.server.control import Control
 from perennial.server.runinfo import find_running
 from perennial.state import State
 from perennial.stores import open_store
-from perennial.types import Bundle, Job
+from perennial.types import Bundle, Job, Placement
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -34,6 +34,18 @@ class Workshop:
 
     def service(self, name: str) -> ServiceSettings:
         return self.settings.service(name)
+
+    def placement(self, name: str) -> Placement:
+        """How a release of the service runs, as the settings say now."""
+        settings = self.service(name)
+        return Placement(
+            self.settings.runtime,
+            settings.instances or cores(),
+            settings.threads,
+            settings.alone_threads,
+            settings.tokenizers,
+            settings.postprocesses,
+        )
 
     @contextmanager
     def control(self) -> Iterator[Control | None]:

@@ -7,17 +7,19 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from perennial import plugins
 from perennial.protocols import Codec, Engine
 from perennial.repository.durable import sync_tree
-from perennial.repository.layout import ENSEMBLE, WARMUP, Release, Stage, verify_bundle, write_release
+from perennial.repository.layout import ENSEMBLE, TIMED, WARMUP, Release, Stage, verify_bundle, write_release
 from perennial.repository.pbtxt import EnginePlan, ensemble_config, stage_configs
 from perennial.shapes import buckets
-from perennial.types import Bundle, Runtime, text_tensor
+from perennial.types import Bundle, Placement, text_tensor
 
-_TOLD = ("service", "release", "task", "engine", "file", "instances", "threads")
+_TOLD = ("service", "release", "task", "engine", "file")
+_PLACED = ("instances", "threads", "alone_threads")
 
 BLOCKER = "__pycache__"
 """An empty file where Python would make a folder for bytecode. Triton initialises a serving version again at
@@ -55,46 +57,51 @@ class VersionFolder:
 
 @dataclass(frozen=True)
 class Stamp:
-    """A bundle as one runtime loads it: each stage's config and version folder."""
+    """A bundle as it is loaded in one place: each stage's config and version folder."""
 
     configs: Mapping[Stage, str]
     versions: Mapping[Stage, VersionFolder]
 
 
-def stamp(bundle: Bundle, runtime: Runtime) -> Stamp:
+def stamp(bundle: Bundle, placement: Placement) -> Stamp:
     """Raises `Broken` where a file that is served is not the one that the bundle's manifest hashed."""
     manifest = bundle.manifest
     codec_class: type[Codec] = plugins.get(f"tasks/{manifest['task']}", "codec")
     verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
     codec = codec_class(bundle.folder)
-    ensemble = ensemble_config(bundle.service, bundle.release, codec.signature)
+    plan = _plan(bundle, codec, placement)
+    processes: dict[Stage, int] = {"tokenizer": placement.tokenizers, "postprocess": placement.postprocesses}
+    ensemble = partial(ensemble_config, bundle.service, bundle.release, codec.signature, plan)
+    ensembles = {ENSEMBLE: ensemble(), TIMED: ensemble(timed=True)}
+    version = partial(_version, bundle, placement)
     return Stamp(
-        stage_configs(bundle.service, codec.signature, _plan(bundle, codec, runtime)),
+        stage_configs(bundle.service, codec.signature, plan, processes),
         {
-            "tokenizer": _version(bundle, "Tokenizer", (*codec.FILES, WARMUP), {ENSEMBLE: ensemble}),
-            "engine": _version(bundle, "Engine", (*codec.FILES, WARMUP, manifest["file"]), {}),
-            "postprocess": _version(bundle, "Postprocess", codec.FILES, {}),
+            "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), ensembles),
+            "engine": version("Engine", (*codec.FILES, WARMUP, manifest["file"]), {}),
+            "postprocess": version("Postprocess", codec.FILES, {}),
         },
     )
 
 
-def _plan(bundle: Bundle, codec: Codec, runtime: Runtime) -> EnginePlan:
+def _plan(bundle: Bundle, codec: Codec, placement: Placement) -> EnginePlan:
     manifest = bundle.manifest
     engine: Engine = plugins.get("engines", manifest["engine"])(**manifest.get("engine_options", {}))
     texts = json.loads((bundle.folder / WARMUP).read_text())
     asked = codec.signature.request[0].name
     (encoded,) = codec.encode([{asked: text_tensor(texts)}])
     longest = max(encoded[spec.name].shape[-1] for spec in codec.signature.engine_in)
-    return EnginePlan(engine.triton(runtime, manifest["threads"]), manifest["instances"], buckets(longest))
+    backend = engine.triton(placement.runtime, placement.threads)
+    return EnginePlan(backend, placement.instances, buckets(longest))
 
 
 def _version(
-    bundle: Bundle, stage_class: str, copied: tuple[str, ...], texts: Mapping[str, str]
+    bundle: Bundle, placement: Placement, stage_class: str, copied: tuple[str, ...], texts: Mapping[str, str]
 ) -> VersionFolder:
     manifest = bundle.manifest
     texts = {"model.py": f"from perennial.serve import {stage_class} as TritonPythonModel\n", **texts}
     hashes = {name: manifest["files"][name] for name in copied}
     hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
-    told = {key: manifest[key] for key in _TOLD}
+    told = {key: manifest[key] for key in _TOLD} | {key: getattr(placement, key) for key in _PLACED}
     options = manifest.get("engine_options", {})
     return VersionFolder(bundle, copied, texts, Release(**told, files=hashes, engine_options=options))

@@ -19,16 +19,19 @@ from perennial.repository.durable import move, replace_text, sync
 from perennial.repository.layout import (
     CONFIG,
     ENSEMBLE,
+    TIMED,
     ensemble_model,
+    ensemble_models,
     is_whole,
     read_release,
     releases_in,
     services,
     stage_model,
     stage_models,
+    timed_model,
 )
 from perennial.repository.pbtxt import pinned_release, tensors_of
-from perennial.types import Bundle, Runtime
+from perennial.types import Bundle, Placement
 
 __all__ = ["LocalPublisher"]
 
@@ -44,15 +47,16 @@ class LocalPublisher:
         self._staging = staging / "publisher"
         self._quarantine = quarantine
 
-    def publish(self, bundle: Bundle, runtime: Runtime) -> None:
-        """Put the release beside the serving one, whole or not at all. Idempotent.
+    def publish(self, bundle: Bundle, placement: Placement) -> None:
+        """Put the release beside the serving one, whole or not at all. Idempotent; with another
+        placement it is put anew.
 
         Raises `Broken` where the bundle is not as it was built or its number is taken by another release,
         and `BadRequest` where it cannot serve beside the release that does.
         """
         self._empty_staging()
         self._refuse_taken_name(bundle.service)
-        stamped = stamp(bundle, runtime)
+        stamped = stamp(bundle, placement)
         self._refuse_other_tensors(bundle, stamped)
         for stage, config in stamped.configs.items():
             self._put_text(stage_model(bundle.service, stage), CONFIG, config)
@@ -60,7 +64,7 @@ class LocalPublisher:
             self._put_version(stage_model(bundle.service, stage), version)
 
     def point(self, service: str, release: int) -> None:
-        """Make `release` the one that the ensemble pins, and keep beside it just the one that served before.
+        """Make `release` the one that the ensembles pin, and keep beside it just the one that served before.
 
         What goes has not served since the last `point`: no answer is still on its way through it.
         """
@@ -74,11 +78,11 @@ class LocalPublisher:
         if before not in (None, release):
             for other in self._present(service) - {before, release}:
                 self._remove(service, other)
-        ensemble = ensemble_model(service)
-        self._ensure(self._repository / ensemble)
-        self._ensure(self._repository / ensemble / str(release))
-        source = self._repository / stage_model(service, "tokenizer") / str(release) / ENSEMBLE
-        self._put_text(ensemble, CONFIG, source.read_text())
+        source = self._repository / stage_model(service, "tokenizer") / str(release)
+        for ensemble, text in ((timed_model(service), TIMED), (ensemble_model(service), ENSEMBLE)):
+            self._ensure(self._repository / ensemble)
+            self._ensure(self._repository / ensemble / str(release))
+            self._put_text(ensemble, CONFIG, (source / text).read_text())
 
     def serving(self, service: str) -> int | None:
         config = self._repository / ensemble_model(service) / CONFIG
@@ -136,7 +140,7 @@ class LocalPublisher:
         move(staged, target)
 
     def _remove(self, service: str, release: int) -> None:
-        for model in (ensemble_model(service), *stage_models(service)):
+        for model in (*ensemble_models(service), *stage_models(service)):
             self._discard(self._repository / model / str(release))
 
     def _discard(self, version: Path) -> None:
@@ -158,7 +162,7 @@ class LocalPublisher:
 
     def _present(self, service: str) -> set[int]:
         """Every release of which anything is there, whole or not."""
-        models = (*stage_models(service), ensemble_model(service))
+        models = (*stage_models(service), *ensemble_models(service))
         return {release for model in models for release in releases_in(self._repository / model)}
 
     def _refuse_taken_name(self, service: str) -> None:
