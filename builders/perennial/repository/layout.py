@@ -125,8 +125,8 @@ class Release:
     file: str
     instances: int
     threads: int
-    alone_threads: int
     files: Mapping[str, str]
+    alone_threads: int = 0
     engine_options: Mapping[str, Any] = field(default_factory=dict)
 
 
