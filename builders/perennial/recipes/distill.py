@@ -20,7 +20,7 @@ _PARTS = {"half": 2, "third": 3}
 class Distill:
     sizes = tuple(_PARTS)
     learning_rate = 5e-4
-    steps = 800
+    steps = 1200
 
     def student(
         self,
