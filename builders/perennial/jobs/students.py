@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,11 +33,11 @@ class Student:
         recipe, task = recipe_of(self.recipe), _task(run)
         texts, validation = run.read("texts"), run.read("validation")
         student = recipe.student(task, _teacher(run, task), self.size, run.read("old"))
-        options = _options(run, recipe, task.depth(student), len(texts))
+        options = _options(run, recipe, task.depth(student))
         with run.fresh(self.name) as folder:
             report = training.train(
                 task,
-                _lesson(run, task),
+                _lesson(run, task, recipe.steps),
                 teaching.without_dropout(student),
                 training.Material(texts, [], validation),
                 options,
@@ -104,22 +103,20 @@ def _teacher(run: Run, task: Compressible) -> Any:
     return task.load(_start(run), run.job.steps["snapshot"]["labels"])
 
 
-def _lesson(run: Run, task: Compressible) -> teaching.Distillation:
+def _lesson(run: Run, task: Compressible, steps: int) -> teaching.Distillation:
     order = plugins.get("learners", "finetune")(batch_size=BATCH_SIZE, seed=run.settings.seed)
     texts = [example.text for example in run.read("texts")]
-    return teaching.Distillation(task, order, texts, teaching.targets(run.folder / "teacher"))
+    return teaching.Distillation(task, order, texts, teaching.targets(run.folder / "teacher"), steps)
 
 
-def _options(run: Run, recipe: Recipe, depth: int, texts: int) -> training.Options:
-    """Every layer learns, and to the end: a student that is nearer to its teacher is a better one."""
-    epochs = math.ceil(recipe.steps / math.ceil(texts / BATCH_SIZE))
+def _options(run: Run, recipe: Recipe, depth: int) -> training.Options:
+    """Every layer learns, and to the end."""
     return training.Options(
-        epochs=epochs,
+        epochs=1,
         max_steps=recipe.steps,
         learning_rate=recipe.learning_rate,
         trainable_layers=depth,
         max_seconds=MOST_SECONDS,
-        patience=epochs,
         seed=run.settings.seed,
         threads=run.settings.rebuild.threads or cores(),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +72,17 @@ class Distillation:
     temperature (Hinton, Vinyals and Dean, arXiv:1503.02531), and in its last hidden states, as a share of
     their size (TinyBERT: Jiao et al., arXiv:1909.10351). No label is looked at."""
 
-    def __init__(self, task: Compressible, order: Learner, texts: Sequence[str], known: Targets) -> None:
-        self._task, self._order, self._known = task, order, known
+    def __init__(
+        self, task: Compressible, order: Learner, texts: Sequence[str], known: Targets, steps: int
+    ) -> None:
+        self._task, self._order, self._known, self._steps = task, order, known, steps
         self._places = {text: place for place, text in enumerate(texts)}
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
-        return self._order.batches(fresh, old)
+        """All steps as one epoch, however often they go through the texts: what is kept is the last, the
+        nearest to the teacher. By macro-F1 on 400 texts the second of three was, which was chance."""
+        rounds = iter(lambda: list(self._order.batches(fresh, old)), [])
+        return islice(chain.from_iterable(rounds), self._steps)
 
     def loss(
         self,

@@ -1,5 +1,8 @@
 """A shallower student: every second or third of the teacher's layers, as in DistilBERT (Sanh et al.,
-arXiv:1910.01108). A layer less is a product less, so no other recipe gains as much on every engine."""
+arXiv:1910.01108). At best MiniLM-L6 in int8 took 4.6 ms a text, half of its layers 2.3, a third 1.5.
+One run each, in float32, on 3,500 texts of four domains: half was 0.8 points of macro-F1 behind after 330
+steps, a third 3.7 after 530 at 8e-4.
+"""
 
 from __future__ import annotations
 
