@@ -19,6 +19,13 @@ case $admin_key in
 esac
 [ ${#admin_key} -ge 32 ] || fail "the admin secret in $key_file is shorter than 32 digits; openssl rand -hex 32"
 
+cache_mb=${PERENNIAL_SERVER__CACHE_MB:-0}
+case $cache_mb in
+    0) ;;
+    "" | *[!0-9]*) fail "PERENNIAL_SERVER__CACHE_MB $cache_mb is no number of megabytes; 0 is no cache" ;;
+    *) set -- "--cache-config=local,size=$((cache_mb * 1024 * 1024))" "$@" ;;
+esac
+
 for config in model_repository/*/config.pbtxt "$services"/*/config.pbtxt; do
     [ -f "$config" ] || continue # a pattern without a match stands for itself
     model=${config%/config.pbtxt}

@@ -67,6 +67,7 @@ class ServerSettings(_Section):
     grpc_port: Port = 8001
     metrics_port: Port = 8002
     start_timeout_s: Seconds = 120.0
+    cache_mb: Annotated[int, Field(ge=0)] = 0
 
 
 class WorkerSettings(_Section):

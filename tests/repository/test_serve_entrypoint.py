@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perennial.server.arguments import arguments
+from perennial.server.arguments import arguments, cache_arguments
 from perennial.server.ports import Ports
 
 ENTRYPOINT = Path(__file__).parents[2] / "docker/serve-entrypoint.sh"
@@ -73,6 +73,14 @@ def test_the_container_is_told_what_the_embedded_server_is_told(container: dict[
         SECRET,
     )
     assert {one for one in embedded if not one.startswith(ITS_OWN)} <= set(start(container).stdout.split())
+
+
+def test_the_container_has_the_cache_that_the_setting_says(container: dict[str, str]) -> None:
+    told = start({**container, "PERENNIAL_SERVER__CACHE_MB": "64"}).stdout.split()
+    assert set(cache_arguments(64)) <= set(told)
+    assert not any("cache" in one for one in start(container).stdout.split())
+    refused = start({**container, "PERENNIAL_SERVER__CACHE_MB": "64m"})
+    assert refused.returncode == 1 and "64m is no number of megabytes" in refused.stderr
 
 
 def test_the_server_starts_before_there_is_any_service(container: dict[str, str], tmp_path: Path) -> None:

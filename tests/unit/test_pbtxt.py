@@ -86,6 +86,13 @@ def test_every_stage_batches_and_loads_every_version_that_is_there(plan: EngineP
         assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_CPU]
 
 
+def test_only_the_engines_answers_are_cached() -> None:
+    """What comes after it changes while a release serves, and each answer has an id of its own."""
+    for plan in (EMBEDDED, CONTAINER):
+        cached = [stage for stage, config in stages(plan).items() if config.response_cache.enable]
+        assert cached == ["engine"]
+
+
 def test_a_stage_of_ours_has_as_many_processes_as_it_is_placed_in() -> None:
     rendered = stage_configs("mood", SIGNATURE, EMBEDDED, {"tokenizer": 2})
     assert [parse(text).instance_group[0].count for text in rendered.values()] == [2, 1, 1]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bundles import fake_bundle
 from perennial.config import ServiceSettings
-from perennial.jobs.up import mend
+from perennial.jobs.up import mend, questions
 from perennial.jobs.workshop import Workshop, cores
 from perennial.types import Placement
 
@@ -34,6 +34,13 @@ def test_an_unused_number_is_above_all_that_is_on_disk(shop: Workshop) -> None:
     shop.publisher.publish(fake_bundle(shop.state.bundle("mood", 9), 9), Placement())
     shutil.rmtree(shop.state.bundle("mood", 9))
     assert shop.unused_release("mood") == 10
+
+
+def test_the_watchdog_asks_no_text_twice_which_a_cache_would_answer(shop: Workshop) -> None:
+    shop.publisher.publish(fake_bundle(shop.state.bundle("mood", 1), 1), Placement())
+    shop.publisher.point("mood", 1)
+    asked = [questions(shop)[-1].tensors["TEXT"].item() for _ in range(3)]
+    assert len(set(asked)) == 3
 
 
 def test_a_start_renders_what_serves_as_the_settings_say_now(shop: Workshop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -142,12 +143,14 @@ def watched(shop: Workshop) -> Iterator[None]:
 
 
 def questions(shop: Workshop) -> list[Question]:
-    """A real text for each service, and for the feedback model whether its store answers."""
+    """A text for each service that was never asked, since a cache would answer for an engine that is dead;
+    and for the feedback model whether its store answers."""
     row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
     asked = [Question(FEEDBACK, row, {"probe": True})]
     for bundle in filter(None, map(shop.serving, shop.released())):
         texts = json.loads((bundle.folder / WARMUP).read_text())
-        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor(texts[:1])}))
+        text = f"{texts[0]} {random.getrandbits(32)}"
+        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}))
     return asked
 
 
@@ -182,6 +185,7 @@ def launch_of(shop: Workshop) -> Launch:
             "PERENNIAL_KEY_FILE": str(settings.id_key.resolve()),
         },
         timeout_s=settings.server.start_timeout_s,
+        cache_mb=settings.server.cache_mb,
     )
 
 

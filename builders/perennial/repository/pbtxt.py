@@ -48,6 +48,9 @@ def stage_configs(
             _run_natively(config, engine)
         else:
             _run_in_python(config, (processes or {}).get(stage, 1))
+        # In effect only where the server has a cache. Whatever may change while a release serves is in the
+        # stages around it: the key is the model, its version and the very bytes that go in.
+        config.response_cache.enable = stage == "engine"
         configs[stage] = _text(config)
     return configs
 

@@ -49,9 +49,15 @@ def arguments(repository: Path, models: Sequence[str], host: str, ports: Ports, 
     ]
 
 
-def backend_arguments(backends: Path, regions: str) -> list[str]:
-    """Where the Python backend is, and the prefix of its shared-memory regions."""
+def cache_arguments(cache_mb: int) -> list[str]:
+    """The response cache, of which the engine stages make use where there is one."""
+    return [f"--cache-config=local,size={cache_mb << 20}"] if cache_mb else []
+
+
+def folder_arguments(backends: Path, caches: Path, regions: str) -> list[str]:
+    """Where the Python backend and the response cache are, and the prefix of shared-memory regions."""
     return [
+        f"--cache-directory={caches}",
         f"--backend-directory={backends}",
         f"--backend-config=python,shm-region-prefix-name={regions}",
         f"--backend-config=python,stub-timeout-seconds={STUB_START_S}",

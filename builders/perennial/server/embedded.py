@@ -31,6 +31,7 @@ class Installation:
 
     server: Path
     backend: Path
+    caches: Path
     stub: Path
     libraries: Path
     libpython: Path
@@ -73,6 +74,7 @@ def find() -> Installation:
     return Installation(
         server=parts / "bin" / "tritonserver",
         backend=parts / "backends" / "python",
+        caches=parts / "caches",
         stub=stub,
         libraries=package.parent / "nvidia_pytriton.libs",
         libpython=_libpython(),

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from perennial.errors import Unavailable
 from perennial.server import embedded, guard, ports, runinfo
-from perennial.server.arguments import EXIT_S, arguments, backend_arguments
+from perennial.server.arguments import EXIT_S, arguments, cache_arguments, folder_arguments
 from perennial.server.ports import Ports
 from perennial.server.runinfo import RunInfo
 from perennial.server.startlog import StartLog
@@ -46,6 +46,7 @@ class Launch:
     ports: Ports = field(default_factory=Ports)
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = 120.0
+    cache_mb: int = 0
 
 
 class Server:
@@ -129,7 +130,8 @@ def _order(launch: Launch) -> guard.Order:
         command=[
             str(installation.server),
             *arguments(repository, launch.models, host, chosen, launch.secret),
-            *backend_arguments(backends, regions),
+            *cache_arguments(launch.cache_mb),
+            *folder_arguments(backends, installation.caches, regions),
         ],
         environment={**os.environ, **embedded.environment(installation, backends), **launch.environment},
         secret=launch.secret,
