@@ -32,7 +32,7 @@ STATUS = {
     "UNAVAILABLE": 503,
 }
 LABELS = ["positive", "neutral", "negative"]
-SERVED = ("sentiment", "feedback")
+SERVED = ("sentiment", "sentiment_timed", "feedback")
 
 Column = tuple[str, list[int], list[Any]]
 """A tensor as datatype, shape and flat values."""
@@ -77,6 +77,7 @@ def _answers(model: str, texts: list[str], top: int) -> dict[str, Column]:
         "TRUNCATED": ("BOOL", [rows, 1], [len(text) > 50 for text in texts]),
         "TOP_LABELS": ("BYTES", [rows, top], LABELS[:top] * rows),
         "TOP_SCORES": ("FP32", [rows, top], [0.5, 0.25, 0.125][:top] * rows),
+        "TIMINGS": ("FP32", [rows, 4], [1.5, 0.25, 4.0, 0.5] * rows),
         "PREDICTION_ID": ("BYTES", [rows, 1], [f"{model}.3.{number:026}.TAG" for number in range(rows)]),
     }
 

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 
 from perennial.publishers.local import LocalPublisher
-from perennial.repository.layout import ensemble_model, stage_models
+from perennial.repository.layout import ensemble_models, stage_models
 from perennial.server.stubs import stubs
 from perennial.types import Bundle, Placement, Tensors, text_tensor
 from serving import Served
@@ -32,7 +32,7 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for model in (ensemble_model(self.name), *stage_models(self.name)):
+        for model in (*ensemble_models(self.name), *stage_models(self.name)):
             self.served.control.unload(model)
             shutil.rmtree(self.served.repository / model)
 
@@ -53,7 +53,8 @@ class Service:
 
     def point(self, release: int) -> None:
         self.publisher.point(self.name, release)
-        self.served.control.load(ensemble_model(self.name))
+        for model in ensemble_models(self.name):
+            self.served.control.load(model)
 
     def promote(self, bundle: Bundle) -> None:
         self.publish(bundle)

@@ -20,7 +20,7 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
 )
-from perennial_client._types import Answer, Feedback
+from perennial_client._types import Answer, Feedback, Timings
 
 __all__ = [
     "Answer",
@@ -32,5 +32,6 @@ __all__ = [
     "Feedback",
     "NotFound",
     "PerennialClientError",
+    "Timings",
     "Unavailable",
 ]

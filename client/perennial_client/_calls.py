@@ -45,13 +45,18 @@ class Calls:
         self._budget = Budget()
 
     def predict(
-        self, service: str, text: str | list[str], top_k: int | None, timeout: float | None
+        self,
+        service: str,
+        text: str | list[str],
+        top_k: int | None,
+        timeout: float | None,
+        timings: bool,
     ) -> Steps[Answer | list[Answer]]:
         texts = [text] if isinstance(text, str) else text
         answers = yield from self._in_chunks(
             texts,
             _wire.PREDICT_BATCH,
-            lambda chunk: _wire.question(service, chunk, top_k),
+            lambda chunk: _wire.question(service, chunk, top_k, timings),
             lambda chunk, reply: _wire.answers(service, chunk, reply),
             self._deadline(timeout),
         )

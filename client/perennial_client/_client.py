@@ -35,26 +35,44 @@ class Client:
 
     @overload
     def predict(
-        self, service: str, text: str, top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: str,
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> Answer: ...
 
     @overload
     def predict(
-        self, service: str, text: list[str], top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: list[str],
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> list[Answer]: ...
 
     def predict(
-        self, service: str, text: str | list[str], top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: str | list[str],
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> Answer | list[Answer]:
         """The answer to one text, or the answers to a list, in its order.
 
-        `top_k` asks for that many labels in `Answer.top`. A long list travels as requests of 32 texts, one
-        after the other.
+        `top_k` asks for that many labels in `Answer.top`, and `timings` for where the time went, in
+        `Answer.timings`. A long list travels as requests of 32 texts, one after the other.
 
         >>> client.predict("sentiment", ["a triumph", "a bore"], top_k=2)[0].top  # doctest: +SKIP
         (('positive', 0.97), ('neutral', 0.02))
         """
-        return self._run(self._calls.predict(service, text, top_k, timeout))
+        return self._run(self._calls.predict(service, text, top_k, timeout, timings))
 
     def feedback(
         self,
@@ -139,19 +157,37 @@ class AsyncClient:
 
     @overload
     async def predict(
-        self, service: str, text: str, top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: str,
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> Answer: ...
 
     @overload
     async def predict(
-        self, service: str, text: list[str], top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: list[str],
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> list[Answer]: ...
 
     async def predict(
-        self, service: str, text: str | list[str], top_k: int | None = None, timeout: float | None = None
+        self,
+        service: str,
+        text: str | list[str],
+        top_k: int | None = None,
+        timeout: float | None = None,
+        *,
+        timings: bool = False,
     ) -> Answer | list[Answer]:
         """As `Client.predict`."""
-        return await self._run(self._calls.predict(service, text, top_k, timeout))
+        return await self._run(self._calls.predict(service, text, top_k, timeout, timings))
 
     async def feedback(
         self,

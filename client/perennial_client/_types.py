@@ -9,13 +9,27 @@ from perennial_client._errors import BadRequest
 
 
 @dataclass(frozen=True)
+class Timings:
+    """Where the time of an answer went, in milliseconds: all since its tokenizer got the text.
+
+    `queue` is what no stage worked on it, waiting for its turn or on its way. Where the engine is a backend
+    of Triton's own (in the container), what it waited for the engine is in `engine`.
+    """
+
+    queue: float
+    tokenizer: float
+    engine: float
+    postprocess: float
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a service answered to one text.
 
     `label` is None where the service abstained: `score`, the probability of its best label, was under its
     threshold. `top` holds the best labels with their probabilities, best first: one unless `top_k` asked for
     more. `truncated` says that the text was longer than the model reads. `prediction_id` proves, in feedback,
-    that `release` of `service` answered this very `text`.
+    that `release` of `service` answered this very `text`. `timings` is there where it was asked for.
     """
 
     label: str | None
@@ -26,6 +40,7 @@ class Answer:
     text: str
     service: str
     release: int
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perennial_client._errors import BadRequest, PerennialClientError
-from perennial_client._types import Answer, Feedback
+from perennial_client._types import Answer, Feedback, Timings
 
 PREDICT_BATCH = 32
 """Texts in one request at most; a longer list travels as several."""
@@ -19,6 +19,7 @@ FEEDBACK_BATCH = 256
 """Rows in one request at most; the server commits a request's rows together."""
 
 _ANSWER = ("LABEL", "SCORE", "TRUNCATED", "TOP_LABELS", "TOP_SCORES", "PREDICTION_ID")
+_TIMINGS = "TIMINGS"
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,14 @@ class Ready:
 Call: TypeAlias = Infer | Ready
 
 
-def question(service: str, texts: Sequence[str], top_k: int | None) -> Infer:
+def question(service: str, texts: Sequence[str], top_k: int | None, timings: bool = False) -> Infer:
     inputs = {"TEXT": _strings(texts)}
     if top_k is not None:
         if not 1 <= top_k < 2**31:
             raise BadRequest(f"top_k {top_k} is not a number of labels; ask for 1 or more")
         inputs["TOP_K"] = Tensor("INT32", (len(texts), 1), [top_k] * len(texts))
+    if timings:  # another model, so that its tensors cost those who do not ask nothing
+        return Infer(f"{service}_timed", inputs, (*_ANSWER, _TIMINGS))
     return Infer(service, inputs, _ANSWER)
 
 
@@ -65,6 +68,7 @@ def answers(service: str, texts: Sequence[str], reply: Reply) -> list[Answer]:
     label, score, truncated, top_labels, top_scores, ids = (
         _rows(reply, name, len(texts)) for name in _ANSWER
     )
+    times = _rows(reply, _TIMINGS, len(texts)) if _TIMINGS in reply else None
     return [
         Answer(
             label=label[i][0] or None,  # an empty label is how a service abstains
@@ -75,6 +79,7 @@ def answers(service: str, texts: Sequence[str], reply: Reply) -> list[Answer]:
             text=text,
             service=service,
             release=int(ids[i][0].split(".")[1]),
+            timings=Timings(*times[i]) if times else None,
         )
         for i, text in enumerate(texts)
     ]

@@ -182,6 +182,7 @@ def test_whatever_is_not_whole_is_set_aside(shop: Shop) -> None:
         "mood_tokenizer.3.0",
         *(f"mood_{stage}.1.0" for stage in STAGES),
         "mood.1.0",
+        "mood_timed.1.0",
     }
     assert (shop.publisher.versions("mood"), shop.publisher.serving("mood")) == ([2], 2)
     assert shop.publisher.quarantine() == []

@@ -14,6 +14,7 @@ from perennial.server import metrics
 from perennial.server.control import Control
 from perennial.server.process import Launch, start
 from perennial.state import State
+from perennial.types import text_tensor
 from services import Service
 from serving import Served
 
@@ -62,8 +63,10 @@ def test_a_text_that_comes_again_is_answered_from_the_cache_with_an_id_of_its_ow
     assert again["PREDICTION_ID"] != first["PREDICTION_ID"]
     key = bytes.fromhex(cached.served.state.secret("prediction-id").read_text())
     predictions.verify(again["PREDICTION_ID"].item().decode(), TEXT.encode(), key)
+    timed = cached.served.control.ask("mood_timed", None, {"TEXT": text_tensor([TEXT])})
+    assert hits(cached, 1) == 2 and (timed["TIMINGS"] >= 0).all()
     cached.ask(["another day"])
-    assert hits(cached, 1) == 1
+    assert hits(cached, 1) == 2
 
 
 def test_a_promoted_release_answers_for_itself(cached: Service, tiny_release: Path, tmp_path: Path) -> None:

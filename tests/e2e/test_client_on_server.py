@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from perennial.publishers.local import LocalPublisher
-from perennial.repository.layout import WARMUP, stage_models, write_manifest
+from perennial.repository.layout import WARMUP, ensemble_models, stage_models, write_manifest
 from perennial.stores import open_store
 from perennial.types import Bundle, Placement, ServiceRecord
 from perennial_client import (
@@ -41,13 +42,13 @@ def service(served: Served, tiny_release: Path) -> Iterator[Served]:
     )
     publisher.publish(_bundle(served.state.bundle(SERVICE, 1), tiny_release), Placement())
     publisher.point(SERVICE, 1)
-    for model in (*stage_models(SERVICE), SERVICE):
+    for model in (*stage_models(SERVICE), *ensemble_models(SERVICE)):
         served.control.load(model)
     store = open_store(served.state.store_url)
     store.put_service(ServiceRecord(SERVICE, "classify", LABELS, max_text_bytes=200))
     store.close()
     yield served
-    for model in (SERVICE, *stage_models(SERVICE)):
+    for model in (*ensemble_models(SERVICE), *stage_models(SERVICE)):
         served.control.unload(model)
 
 
@@ -81,6 +82,17 @@ def test_both_protocols_give_the_same_answer(service: Served) -> None:
         first, second = (client.predict(SERVICE, TEXTS[0]) for client in (http, grpc))
     assert first.prediction_id != second.prediction_id
     assert first == Answer(**{**vars(second), "prediction_id": first.prediction_id})
+
+
+def test_the_time_of_an_answer_is_told_in_its_parts(client: Client) -> None:
+    began = time.perf_counter()
+    answers = client.predict(SERVICE, TEXTS[:3], timings=True)
+    took = 1e3 * (time.perf_counter() - began)
+    for answer in answers:
+        assert answer.timings
+        parts = vars(answer.timings).values()
+        assert min(parts) >= 0 and answer.timings.engine > 0 and sum(parts) <= took
+    assert client.predict(SERVICE, TEXTS[0]).timings is None
 
 
 def test_more_texts_than_a_batch_are_answered(client: Client) -> None:

@@ -20,8 +20,8 @@ from perennial.jobs.workshop import Workshop
 from perennial.types import Lease
 from serving import within
 
-CALLS_OF_A_DEPLOYMENT = 7
-"""The ensemble is loaded; then each of three stages is, and is waited for."""
+CALLS_OF_A_DEPLOYMENT = 8
+"""Both ensembles are loaded; then each of three stages is, and is waited for."""
 
 
 @pytest.fixture

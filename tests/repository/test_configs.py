@@ -27,10 +27,17 @@ def published(folder: Path, runtime: Runtime) -> dict[str, bytes]:
     return {str(path.relative_to(models)): path.read_bytes() for path in models.rglob("*") if path.is_file()}
 
 
-def test_embedded_and_container_differ_in_the_engines_config_only(tmp_path: Path) -> None:
+def test_embedded_and_container_differ_in_what_the_engine_tells_only(tmp_path: Path) -> None:
     embedded, container = published(tmp_path / "one", "embedded"), published(tmp_path / "two", "container")
     assert set(embedded) == set(container)
-    assert {name for name in embedded if embedded[name] != container[name]} == {"mood_engine/config.pbtxt"}
+    assert {name for name in embedded if embedded[name] != container[name]} == {
+        "mood_engine/config.pbtxt",
+        "mood_timed/config.pbtxt",
+        "mood_tokenizer/1/timed.pbtxt",
+        "mood_tokenizer/1/release.json",  # which hashes it
+    }
+    told, untold = (files["mood_timed/config.pbtxt"].decode() for files in (embedded, container))
+    assert "RUN_MS" in told and "RUN_MS" not in untold
 
 
 @pytest.mark.parametrize("runtime", ["embedded", "container"])
@@ -38,7 +45,7 @@ def test_every_config_is_of_the_model_whose_folder_it_is_in(tmp_path: Path, runt
     configs = {
         name: text for name, text in published(tmp_path, runtime).items() if name.endswith("config.pbtxt")
     }
-    assert len(configs) == 4
+    assert len(configs) == 5
     for name, text in configs.items():
         config = text_format.Parse(text.decode(), ModelConfig())
         assert config.name == Path(name).parent.name

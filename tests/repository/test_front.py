@@ -139,6 +139,7 @@ def test_questions_and_feedback_pass(front: Front, scheme: str) -> None:
         answer = client.predict("sentiment", "a triumph", top_k=2)
         assert answer.label == "positive"
         assert client.feedback(answer, "negative", key="k") == "receipt-k"
+        assert client.predict("sentiment", "a triumph", timings=True).timings
 
 
 def test_a_text_just_under_the_limit_passes(front: Front, server: FakeServer) -> None:

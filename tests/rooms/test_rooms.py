@@ -32,6 +32,7 @@ GROUND = {
     "speed",
     "split",
     "state",
+    "timings",
     "types",
 }
 """What every room may import. `repository` is the publishers' and the stages' as well: paths and configs."""

@@ -29,6 +29,7 @@ from perennial_client import (
     Feedback,
     NotFound,
     PerennialClientError,
+    Timings,
     Unavailable,
     _types,
     _wire,
@@ -114,6 +115,12 @@ def test_abstaining_truncating_and_top_k_are_told(client: Any) -> None:
     assert unsure.label is None and not unsure.truncated
     assert cut.label == "positive" and cut.truncated
     assert unsure.top == cut.top == (("positive", 0.5), ("neutral", 0.25))
+
+
+def test_where_the_time_went_is_told_where_it_was_asked_for(client: Any) -> None:
+    assert client.predict("sentiment", "a bore").timings is None
+    answers = client.predict("sentiment", ["a bore", "a joy"], timings=True)
+    assert [answer.timings for answer in answers] == [Timings(1.5, 0.25, 4.0, 0.5)] * 2
 
 
 def test_feedback_on_an_answer_carries_its_proof(client: Any, server: FakeServer) -> None:
@@ -298,6 +305,7 @@ def test_the_public_names_are_these() -> None:
         "Feedback",
         "NotFound",
         "PerennialClientError",
+        "Timings",
         "Unavailable",
     ]
 

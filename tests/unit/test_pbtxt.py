@@ -38,52 +38,71 @@ def stages(plan: EnginePlan = EMBEDDED) -> dict[str, ModelConfig]:
 
 
 def test_the_ensemble_pins_its_release_of_every_stage_and_is_that_version() -> None:
-    config = parse(ensemble_config("mood", 7, SIGNATURE))
+    config = parse(ensemble_config("mood", 7, SIGNATURE, EMBEDDED))
     assert [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step] == [
         ("mood_tokenizer", 7),
         ("mood_engine", 7),
         ("mood_postprocess", 7),
     ]
     assert list(config.version_policy.specific.versions) == [7]
-    assert pinned_release(ensemble_config("mood", 7, SIGNATURE)) == 7
+    assert pinned_release(ensemble_config("mood", 7, SIGNATURE, EMBEDDED)) == 7
 
 
-def test_every_tensor_of_a_stage_comes_from_the_request_or_an_earlier_stage() -> None:
-    config, models = parse(ensemble_config("mood", 1, SIGNATURE)), stages()
+EVERY_ENSEMBLE = pytest.mark.parametrize(
+    ("plan", "timed", "untaken"),
+    [
+        (EMBEDDED, False, {"STAMPS", "RUN_MS"}),
+        (EMBEDDED, True, set()),
+        (CONTAINER, False, {"STAMPS", "RUN_MS"}),
+        (CONTAINER, True, {"RUN_MS"}),
+    ],
+)
+
+
+@EVERY_ENSEMBLE
+def test_every_tensor_of_a_stage_comes_from_the_request_or_an_earlier_stage(
+    plan: EnginePlan, timed: bool, untaken: set[str]
+) -> None:
+    config, models = parse(ensemble_config("mood", 1, SIGNATURE, plan, timed)), stages(plan)
     known = {tensor.name for tensor in config.input}
     for (stage, model), step in zip(models.items(), config.ensemble_scheduling.step, strict=True):
         assert step.model_name == f"mood_{stage}"
-        assert set(step.input_map) == {tensor.name for tensor in model.input}
-        assert set(step.output_map) == {tensor.name for tensor in model.output}
+        optional = {tensor.name for tensor in model.input if tensor.optional} & untaken
+        assert set(step.input_map) == {tensor.name for tensor in model.input} - optional
+        assert set(step.output_map) <= {tensor.name for tensor in model.output}
         assert set(step.input_map.values()) <= known
         assert known.isdisjoint(step.output_map.values())
         known.update(step.output_map.values())
     assert {tensor.name for tensor in config.output} <= known
 
 
+def test_the_ensemble_that_is_asked_for_no_timings_passes_none_on() -> None:
+    plain, timed = (parse(ensemble_config("mood", 1, SIGNATURE, EMBEDDED, timed)) for timed in (False, True))
+    assert (plain.name, timed.name) == ("mood", "mood_timed")
+    own = {"STAMPS", "RUN_MS", "TIMINGS"}
+    assert own.isdisjoint({name for step in plain.ensemble_scheduling.step for name in step.output_map})
+    assert own == own & {name for step in timed.ensemble_scheduling.step for name in step.output_map}
+    assert [one.name for one in timed.output] == [*(one.name for one in plain.output), "TIMINGS"]
+
+
 def test_a_carried_tensor_that_is_answered_passes_the_postprocess() -> None:
-    steps = parse(ensemble_config("mood", 1, SIGNATURE)).ensemble_scheduling.step
+    steps = parse(ensemble_config("mood", 1, SIGNATURE, EMBEDDED)).ensemble_scheduling.step
     assert steps[2].input_map["FLAG"] == "tokenizer.FLAG"
     assert steps[2].output_map["FLAG"] == "FLAG"
 
 
 def test_what_is_optional_in_a_request_is_optional_wherever_it_goes() -> None:
-    configs = [parse(ensemble_config("mood", 1, SIGNATURE)), stages()["tokenizer"], stages()["postprocess"]]
+    configs = [parse(ensemble_config("mood", 1, SIGNATURE, EMBEDDED)), *stages().values()]
     for config in configs:
-        assert {tensor.name for tensor in config.input if tensor.optional} == {"HOW"}
+        known = [
+            tensor for tensor in config.input if tensor.name in {spec.name for spec in SIGNATURE.request}
+        ]
+        assert {tensor.name for tensor in known if tensor.optional} == {"HOW"} & {one.name for one in known}
 
 
 def test_every_answer_carries_a_prediction_id() -> None:
-    for config in (parse(ensemble_config("mood", 1, SIGNATURE)), stages()["postprocess"]):
+    for config in (parse(ensemble_config("mood", 1, SIGNATURE, EMBEDDED)), stages()["postprocess"]):
         assert "PREDICTION_ID" in {tensor.name for tensor in config.output}
-
-
-@pytest.mark.parametrize("plan", [EMBEDDED, CONTAINER], ids=["embedded", "container"])
-def test_every_stage_batches_and_loads_every_version_that_is_there(plan: EnginePlan) -> None:
-    for config in stages(plan).values():
-        assert config.HasField("dynamic_batching")
-        assert config.version_policy.WhichOneof("policy_choice") == "all"
-        assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_CPU]
 
 
 def test_only_the_engines_answers_are_cached() -> None:
@@ -96,6 +115,14 @@ def test_only_the_engines_answers_are_cached() -> None:
 def test_a_stage_of_ours_has_as_many_processes_as_it_is_placed_in() -> None:
     rendered = stage_configs("mood", SIGNATURE, EMBEDDED, {"tokenizer": 2})
     assert [parse(text).instance_group[0].count for text in rendered.values()] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("plan", [EMBEDDED, CONTAINER], ids=["embedded", "container"])
+def test_every_stage_batches_and_loads_every_version_that_is_there(plan: EnginePlan) -> None:
+    for config in stages(plan).values():
+        assert config.HasField("dynamic_batching")
+        assert config.version_policy.WhichOneof("policy_choice") == "all"
+        assert [group.kind for group in config.instance_group] == [ModelInstanceGroup.KIND_CPU]
 
 
 def test_a_python_stage_has_no_queue_policy_which_would_stall_it() -> None:

@@ -29,12 +29,13 @@ def predict(
     service: Annotated[str, typer.Argument(help="The service to ask.")],
     texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
     top_k: Annotated[int | None, typer.Option(help="How many labels to show.")] = None,
+    timings: Annotated[bool, typer.Option("--timings", help="Show where the time went.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Ask a service."""
     with Client(url or _running(settings_of(context))) as client:
-        answers = client.predict(service, texts, top_k=top_k)
+        answers = client.predict(service, texts, top_k=top_k, timings=timings)
     if as_json:
         print_json([asdict(answer) for answer in answers])
         return
@@ -42,6 +43,9 @@ def predict(
         top = ", ".join(f"{label} {score:.3f}" for label, score in answer.top)
         say(f"{answer.label or '(abstained)'} {answer.score:.3f}  {answer.text!r}")
         say(f"    {top if top_k else ''}  id {answer.prediction_id}".replace("      id", "    id"))
+        if answer.timings:
+            parts = asdict(answer.timings).items()
+            say("    " + ", ".join(f"{part} {ms:.2f} ms" for part, ms in parts))
 
 
 def feedback(

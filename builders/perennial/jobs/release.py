@@ -15,7 +15,13 @@ from perennial.errors import Broken, NotFound, PerennialError, Unavailable
 from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import ensemble_model, stage_models, verify_bundle
+from perennial.repository.layout import (
+    ensemble_model,
+    ensemble_models,
+    stage_models,
+    timed_model,
+    verify_bundle,
+)
 from perennial.types import Bundle, ServiceRecord
 
 LOCK = "repository"
@@ -179,14 +185,17 @@ def _point(shop: Workshop, service: str, release: int, before: int, insist: bool
             return None
         try:
             control.load(ensemble_model(service))
+            took = time.perf_counter() - began
+            control.load(timed_model(service))
         except PerennialError as error:
             if insist and isinstance(error, Unavailable):
                 return None
             if before:
                 shop.publisher.point(service, before)
-                control.load(ensemble_model(service))
+                for model in ensemble_models(service):
+                    control.load(model)
             raise Broken(f"release {release} of {service!r} cannot serve: {error}") from None
-        return round((time.perf_counter() - began) * 1e3, 2)
+        return round(took * 1e3, 2)
 
 
 def _learned(shop: Workshop, serving: Bundle) -> tuple[dict[str, list[int]], int]:
@@ -208,7 +217,8 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
             return
         if shop.publisher.serving(bundle.service):
             # After a crash the ensemble in memory may be older than its file, and need what is gone.
-            control.load(ensemble_model(bundle.service))
+            for model in ensemble_models(bundle.service):
+                control.load(model)
         for model in stage_models(bundle.service):
             control.load(model)
             control.wait_ready(model, bundle.release)

@@ -17,7 +17,7 @@ from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
 from perennial.jobs.worker import start_child
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import WARMUP, ensemble_model, stage_models
+from perennial.repository.layout import WARMUP, ensemble_model, ensemble_models, stage_models
 from perennial.server.examine import Question
 from perennial.server.ports import Ports
 from perennial.server.process import Launch, Server, start
@@ -190,8 +190,8 @@ def launch_of(shop: Workshop) -> Launch:
 
 
 def models_of(service: str) -> tuple[str, ...]:
-    """A service's Triton models, stages before the ensemble that needs them."""
-    return (*stage_models(service), ensemble_model(service))
+    """A service's Triton models, stages before the ensembles that need them."""
+    return (*stage_models(service), *ensemble_models(service))
 
 
 def mend(shop: Workshop) -> None:

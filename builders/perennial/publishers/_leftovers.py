@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perennial.repository.layout import (
     CONFIG,
-    ensemble_model,
+    ensemble_models,
     fault_in,
     is_version,
     releases_in,
@@ -28,15 +28,16 @@ def leftovers(repository: Path, pinned: dict[str, int | None]) -> list[Path]:
 
 def _of_service(repository: Path, service: str, pinned: int | None) -> Iterator[Path]:
     stages = [repository / model for model in stage_models(service)]
-    ensemble = repository / ensemble_model(service)
-    for model in (*stages, ensemble):
+    ensembles = [repository / model for model in ensemble_models(service)]
+    for model in (*stages, *ensembles):
         yield from _strays(model)
     sound = _sound(stages)
     for model in stages:
         yield from (model / str(release) for release in releases_in(model) if release not in sound)
-    for release in releases_in(ensemble):
-        if release not in sound and release != pinned:
-            yield ensemble / str(release)
+    for ensemble in ensembles:
+        for release in releases_in(ensemble):
+            if release not in sound and release != pinned:
+                yield ensemble / str(release)
 
 
 def _strays(model: Path) -> Iterator[Path]:

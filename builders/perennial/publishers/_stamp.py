@@ -13,7 +13,7 @@ from pathlib import Path
 from perennial import plugins
 from perennial.protocols import Codec, Engine
 from perennial.repository.durable import sync_tree
-from perennial.repository.layout import ENSEMBLE, WARMUP, Release, Stage, verify_bundle, write_release
+from perennial.repository.layout import ENSEMBLE, TIMED, WARMUP, Release, Stage, verify_bundle, write_release
 from perennial.repository.pbtxt import EnginePlan, ensemble_config, stage_configs
 from perennial.shapes import buckets
 from perennial.types import Bundle, Placement, text_tensor
@@ -69,14 +69,15 @@ def stamp(bundle: Bundle, placement: Placement) -> Stamp:
     codec_class: type[Codec] = plugins.get(f"tasks/{manifest['task']}", "codec")
     verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
     codec = codec_class(bundle.folder)
-    ensemble = ensemble_config(bundle.service, bundle.release, codec.signature)
     plan = _plan(bundle, codec, placement)
     processes: dict[Stage, int] = {"tokenizer": placement.tokenizers, "postprocess": placement.postprocesses}
+    ensemble = partial(ensemble_config, bundle.service, bundle.release, codec.signature, plan)
+    ensembles = {ENSEMBLE: ensemble(), TIMED: ensemble(timed=True)}
     version = partial(_version, bundle, placement)
     return Stamp(
         stage_configs(bundle.service, codec.signature, plan, processes),
         {
-            "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), {ENSEMBLE: ensemble}),
+            "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), ensembles),
             "engine": version("Engine", (*codec.FILES, WARMUP, manifest["file"]), {}),
             "postprocess": version("Postprocess", codec.FILES, {}),
         },

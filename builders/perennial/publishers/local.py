@@ -19,13 +19,16 @@ from perennial.repository.durable import move, replace_text, sync
 from perennial.repository.layout import (
     CONFIG,
     ENSEMBLE,
+    TIMED,
     ensemble_model,
+    ensemble_models,
     is_whole,
     read_release,
     releases_in,
     services,
     stage_model,
     stage_models,
+    timed_model,
 )
 from perennial.repository.pbtxt import pinned_release, tensors_of
 from perennial.types import Bundle, Placement
@@ -61,7 +64,7 @@ class LocalPublisher:
             self._put_version(stage_model(bundle.service, stage), version)
 
     def point(self, service: str, release: int) -> None:
-        """Make `release` the one that the ensemble pins, and keep beside it just the one that served before.
+        """Make `release` the one that the ensembles pin, and keep beside it just the one that served before.
 
         What goes has not served since the last `point`: no answer is still on its way through it.
         """
@@ -75,11 +78,11 @@ class LocalPublisher:
         if before not in (None, release):
             for other in self._present(service) - {before, release}:
                 self._remove(service, other)
-        ensemble = ensemble_model(service)
-        self._ensure(self._repository / ensemble)
-        self._ensure(self._repository / ensemble / str(release))
-        source = self._repository / stage_model(service, "tokenizer") / str(release) / ENSEMBLE
-        self._put_text(ensemble, CONFIG, source.read_text())
+        source = self._repository / stage_model(service, "tokenizer") / str(release)
+        for ensemble, text in ((timed_model(service), TIMED), (ensemble_model(service), ENSEMBLE)):
+            self._ensure(self._repository / ensemble)
+            self._ensure(self._repository / ensemble / str(release))
+            self._put_text(ensemble, CONFIG, (source / text).read_text())
 
     def serving(self, service: str) -> int | None:
         config = self._repository / ensemble_model(service) / CONFIG
@@ -137,7 +140,7 @@ class LocalPublisher:
         move(staged, target)
 
     def _remove(self, service: str, release: int) -> None:
-        for model in (ensemble_model(service), *stage_models(service)):
+        for model in (*ensemble_models(service), *stage_models(service)):
             self._discard(self._repository / model / str(release))
 
     def _discard(self, version: Path) -> None:
@@ -159,7 +162,7 @@ class LocalPublisher:
 
     def _present(self, service: str) -> set[int]:
         """Every release of which anything is there, whole or not."""
-        models = (*stage_models(service), ensemble_model(service))
+        models = (*stage_models(service), *ensemble_models(service))
         return {release for model in models for release in releases_in(self._repository / model)}
 
     def _refuse_taken_name(self, service: str) -> None:

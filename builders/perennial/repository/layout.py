@@ -1,9 +1,9 @@
 """Where a release is, in its bundle and in a model repository, and what its two JSON files say.
 
 Release N of service S is version N of the models S_tokenizer, S_engine and S_postprocess and of their
-ensemble S. Its bundle holds `manifest.json`, which describes and hashes every file; each of its version
-folders holds `release.json`, which says what a stage needs and hashes the files beside it. Leaves Triton's
-configs to `pbtxt`, and moving releases about to the publishers.
+ensembles S and S_timed. Its bundle holds `manifest.json`, which describes and hashes every file; each of its
+version folders holds `release.json`, which says what a stage needs and hashes the files beside it. Leaves
+Triton's configs to `pbtxt`, and moving releases about to the publishers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MANIFEST = "manifest.json"
 RELEASE = "release.json"
 WARMUP = "warmup.json"
 CONFIG = "config.pbtxt"
-ENSEMBLE = "ensemble.pbtxt"
-"""In the tokenizer's version folder: the ensemble's config for this release, ready to be put in place."""
+ENSEMBLE, TIMED = "ensemble.pbtxt", "timed.pbtxt"
+"""In the tokenizer's version folder: the ensembles' configs for this release, ready to be put in place."""
 
 
 def stage_model(service: str, stage: Stage) -> str:
@@ -40,6 +40,15 @@ def stage_models(service: str) -> tuple[str, ...]:
 
 def ensemble_model(service: str) -> str:
     return service
+
+
+def timed_model(service: str) -> str:
+    """The ensemble of the same stages whose answers say where their time went."""
+    return f"{service}_timed"
+
+
+def ensemble_models(service: str) -> tuple[str, str]:
+    return ensemble_model(service), timed_model(service)
 
 
 def services(repository: Path) -> list[str]:

@@ -15,12 +15,15 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from perennial.errors import Broken
-from perennial.repository.layout import STAGES, Stage, ensemble_model, stage_model
+from perennial.repository.layout import STAGES, Stage, ensemble_model, stage_model, timed_model
 from perennial.shapes import MAX_BATCH_SIZE
+from perennial.timings import RUN_MS, STAMPS, TIMINGS
 from perennial.types import BackendSpec, Signature, TensorSpec
 
 PYTHON = "python"
 PREDICTION_ID = TensorSpec("PREDICTION_ID", "BYTES", (1,))
+OWN = (PREDICTION_ID, STAMPS, RUN_MS, TIMINGS)
+"""The tensors that the stages add to a task's."""
 
 MAX_QUEUE_SIZE = 256
 """Requests that may wait for an engine that Triton itself runs; the next is refused (HTTP 503)."""
@@ -34,17 +37,22 @@ class EnginePlan:
     instances: int
     warmup_tokens: Sequence[int] = ()
 
+    @property
+    def ours(self) -> bool:
+        """Whether our own stage runs it, and not a backend of Triton's."""
+        return self.backend.backend == PYTHON
+
 
 def stage_configs(
     service: str, signature: Signature, engine: EnginePlan, processes: Mapping[Stage, int] | None = None
 ) -> dict[Stage, str]:
     """The config of each stage, as text. Those that are not the engine's have so many `processes`, or one."""
-    inputs, outputs = _flow(signature)
+    inputs, outputs = _flow(signature, engine)
     configs = {}
     for stage in STAGES:
         config = _model(stage_model(service, stage), inputs[stage], outputs[stage])
         config.version_policy.all.SetInParent()
-        if stage == "engine" and engine.backend.backend != PYTHON:
+        if stage == "engine" and not engine.ours:
             _run_natively(config, engine)
         else:
             _run_in_python(config, (processes or {}).get(stage, 1))
@@ -55,10 +63,17 @@ def stage_configs(
     return configs
 
 
-def ensemble_config(service: str, release: int, signature: Signature) -> str:
-    """The ensemble that answers with `release`: it pins that version of every stage, and is that version."""
-    inputs, outputs = _flow(signature)
-    config = _model(ensemble_model(service), signature.request, outputs["postprocess"])
+def ensemble_config(
+    service: str, release: int, signature: Signature, engine: EnginePlan, timed: bool = False
+) -> str:
+    """The ensemble that answers with `release`: it pins that version of every stage, and is that version.
+
+    What a stage gives it must pass on, asked or not: 0.2 ms of an answer for its timings. So the one that
+    has them is another model.
+    """
+    inputs, outputs = _flow(signature, engine if timed else None)
+    name = timed_model(service) if timed else ensemble_model(service)
+    config = _model(name, signature.request, outputs["postprocess"])
     config.platform = "ensemble"
     config.version_policy.specific.versions.append(release)
     known = {spec.name: spec.name for spec in signature.request}  # the ensemble's name of each tensor so far
@@ -68,7 +83,7 @@ def ensemble_config(service: str, release: int, signature: Signature) -> str:
         step = config.ensemble_scheduling.step.add(
             model_name=stage_model(service, stage), model_version=release
         )
-        step.input_map.update({spec.name: known[spec.name] for spec in inputs[stage]})
+        step.input_map.update({spec.name: known[spec.name] for spec in inputs[stage] if spec.name in known})
         step.output_map.update(made)
         known.update(made)
     return _text(config)
@@ -82,24 +97,29 @@ def pinned_release(text: str) -> int | None:
 
 
 def tensors_of(text: str) -> list[tuple[str, int, tuple[int, ...]]]:
-    """Name, type and shape of what flows in and out of a model, by its config."""
-    config = _parse(text)
-    return [(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in (*config.input, *config.output)]
+    """Name, type and shape of what of its task's flows in and out of a model, by its config."""
+    config, own = _parse(text), {spec.name for spec in OWN}
+    tensors = [tensor for tensor in (*config.input, *config.output) if tensor.name not in own]
+    return [(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in tensors]
 
 
-def _flow(signature: Signature) -> tuple[dict[Stage, list[TensorSpec]], dict[Stage, list[TensorSpec]]]:
-    """What enters and what leaves each stage."""
+def _flow(
+    signature: Signature, engine: EnginePlan | None
+) -> tuple[dict[Stage, list[TensorSpec]], dict[Stage, list[TensorSpec]]]:
+    """What enters and what leaves each stage, with what is told of the time where an engine is given: one
+    that is not ours tells nothing."""
+    stamps, run_ms, timings = ([STAMPS], [RUN_MS], [TIMINGS]) if engine else ([], [], [])
     request, carried = signature.request, signature.carried
     engine_in, engine_out = signature.engine_in, signature.engine_out
     inputs: dict[Stage, list[TensorSpec]] = {
         "tokenizer": [*request],
         "engine": [*engine_in],
-        "postprocess": [*request, *carried, *engine_out],
+        "postprocess": [*request, *carried, *engine_out, *stamps, *run_ms],
     }
     outputs: dict[Stage, list[TensorSpec]] = {
-        "tokenizer": [*engine_in, *carried],
-        "engine": [*engine_out],
-        "postprocess": [*signature.answer, PREDICTION_ID],
+        "tokenizer": [*engine_in, *carried, *stamps],
+        "engine": [*engine_out, *run_ms] if engine and engine.ours else [*engine_out],
+        "postprocess": [*signature.answer, PREDICTION_ID, *timings],
     }
     return inputs, outputs
 

@@ -10,6 +10,7 @@ meanwhile waits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from perennial import plugins
@@ -18,6 +19,7 @@ from perennial.serve import stage
 from perennial.serve.batching import Layout
 from perennial.serve.crew import Crew
 from perennial.serve.polite import politely
+from perennial.timings import RUN_MS, timed
 from perennial.types import Tensors
 
 
@@ -27,9 +29,11 @@ class Engine:
         release = opened.release
         threads = (release.threads, release.alone_threads or release.threads * release.instances)
         self._sessions = {count: _open_session(opened, count) for count in {*threads}}
-        shared, self._alone = (self._sessions[count] for count in threads)
+        shared, self._alone = (timed(self._sessions[count].run) for count in threads)
         politely(lambda: _warm_up(opened, self._sessions.values()))
-        self._crew = Crew(Layout(opened.codec.signature), shared.run, release.instances)
+        signature = opened.codec.signature
+        signature = replace(signature, engine_out=(*signature.engine_out, RUN_MS))
+        self._crew = Crew(Layout(signature), shared, release.instances)
 
     def execute(self, requests: Sequence[Any]) -> list[Any] | None:
         if len(requests) == 1 and self._crew.idle and stage.rows(requests[0]) == 1:
@@ -43,7 +47,7 @@ class Engine:
             session.close()
 
     def _run_alone(self, asked: Sequence[Tensors]) -> list[Tensors]:
-        return [self._alone.run(tensors) for tensors in asked]
+        return [self._alone(tensors) for tensors in asked]
 
 
 def _open_session(opened: stage.Opened, threads: int) -> Session:

@@ -11,6 +11,7 @@ from perennial.errors import ConfigError
 from perennial.predictions import prediction_id
 from perennial.serve import stage
 from perennial.serve.polite import politely
+from perennial.timings import now, timings
 from perennial.types import Array, Tensors, text_tensor
 
 KEY_FILE = "PERENNIAL_KEY_FILE"
@@ -27,10 +28,12 @@ class Postprocess:
         return stage.respond(requests, self._answer)
 
     def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
+        began = now()
         answers = self._opened.codec.decode(asked, asked)
+        signed = [self._sign(request[self._asked]) for request in asked]
         return [
-            {**answer, "PREDICTION_ID": self._sign(request[self._asked])}
-            for request, answer in zip(asked, answers, strict=True)
+            {**answer, "PREDICTION_ID": ids, **timings(request, began)}
+            for request, answer, ids in zip(asked, answers, signed, strict=True)
         ]
 
     def _sign(self, texts: Array) -> Array:

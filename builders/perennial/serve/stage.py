@@ -58,7 +58,8 @@ def respond(requests: Sequence[Any], work: Work) -> list[Any]:
     Where `work` fails on all of them together, it is asked for each alone, so that one bad request does not
     fail its neighbours in the batch.
     """
-    return [_response(result) for result in _each([_read(request) for request in requests], work)]
+    results = _each([_read(request) for request in requests], work)
+    return [_response(request, result) for request, result in zip(requests, results, strict=True)]
 
 
 def respond_later(requests: Sequence[Any], submit: Submit) -> None:
@@ -94,8 +95,9 @@ def rows(request: Any) -> int:
 def _reply(request: Any) -> Reply:
     sender = request.get_response_sender()
 
-    def reply(result: Tensors | Exception, _: Any = request) -> None:  # its tensors live as long as it does
-        send(sender, _response(result))
+    # The tensors that were read of a request live as long as it does: until its reply lets it go.
+    def reply(result: Tensors | Exception) -> None:
+        send(sender, _response(request, result))
 
     return reply
 
@@ -113,10 +115,12 @@ def _each(asked: Sequence[Tensors], work: Work) -> Sequence[Tensors | Exception]
         return [result for request in asked for result in _each([request], work)]
 
 
-def _response(result: Tensors | Exception) -> Any:
+def _response(request: Any, result: Tensors | Exception) -> Any:
     if isinstance(result, Exception):
         return pb_utils.InferenceResponse(error=_error(result))
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in result.items()])
+    asked = request.requested_output_names()
+    tensors = [pb_utils.Tensor(name, array) for name, array in result.items() if name in asked]
+    return pb_utils.InferenceResponse(tensors)
 
 
 def _error(error: Exception) -> Any:

@@ -16,6 +16,7 @@ from perennial.serve import stage
 from perennial.serve.crew import Reply
 from perennial.serve.line import Line
 from perennial.serve.polite import politely
+from perennial.timings import arrived, now, stamped
 from perennial.types import Tensors
 
 FEW_ROWS = 8
@@ -39,16 +40,17 @@ class Tokenizer:
         self._line.close()
 
     def _join(self, asked: Tensors, reply: Reply) -> None:
-        self._line.join((asked, reply), len(next(iter(asked.values()))))
+        self._line.join((arrived(asked), reply), len(next(iter(asked.values()))))
 
     def _serve(self, waiting: Sequence[tuple[Tensors, Reply]]) -> None:
         stage.settle(waiting, self._encode)
 
     def _encode(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
+        began = now()
         faults = [_fault(self._codec, request) for request in asked]
         fine = [request for request, fault in zip(asked, faults, strict=True) if fault is None]
-        encoded = iter(self._codec.encode(fine))
-        return [fault or next(encoded) for fault in faults]
+        encoded = zip(fine, self._codec.encode(fine), strict=True)
+        return [fault or stamped(*next(encoded), began) for fault in faults]
 
 
 def _open(args: Mapping[str, str]) -> Codec:
