@@ -132,7 +132,7 @@ class Placement:
     """How a release runs where it is loaded, which says nothing of what it answers.
 
     `instances` rows are in the engine at once, each run with `threads`; one that comes while nothing else
-    does gets `alone_threads`, by default as many as all of them. `tokenizers` and `postprocesses` count the
+    does gets `alone_threads`, or every core where that is 0. `tokenizers` and `postprocesses` count the
     processes of those stages.
     """
 

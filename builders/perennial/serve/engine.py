@@ -9,6 +9,7 @@ meanwhile waits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,7 +28,7 @@ class Engine:
     def initialize(self, args: Mapping[str, str]) -> None:
         opened = politely(lambda: stage.open_release(args))
         release = opened.release
-        threads = (release.threads, release.alone_threads or release.threads * release.instances)
+        threads = (release.threads, release.alone_threads or len(os.sched_getaffinity(0)))
         self._sessions = {count: _open_session(opened, count) for count in {*threads}}
         shared, self._alone = (timed(self._sessions[count].run) for count in threads)
         politely(lambda: _warm_up(opened, self._sessions.values()))
