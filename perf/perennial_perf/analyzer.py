@@ -12,7 +12,7 @@ import os
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,10 @@ PACKAGE = Package(
 )
 _INNER = "tritonclient-2.51.0.data/data/bin/perf_analyzer"
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so.0d", "libcudart.so.12": "libcudart-*.so.12*"}
+TRIES = 2
+STUCK_S, SLOWEST = 30.0, 5.0
+"""On a busy machine it now and then waits on for ever once the server has answered everything: after so many
+seconds, and one for so many requests, it is stopped and asked again."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,18 @@ class Analyzer:
 
         Raises `Unavailable` with perf_analyzer's own words where a request fails: it stops at the first one.
         """
+        for _ in range(TRIES):
+            with suppress(subprocess.TimeoutExpired):
+                return self._measured(clients, requests)
+        raise Unavailable(
+            f"perf_analyzer did not end {requests} requests, {TRIES} times in a row; is the machine busy?"
+        )
+
+    def _measured(self, clients: int, requests: int) -> dict[str, float]:
         with TemporaryDirectory(dir=self.folder) as scratch:
             out = Path(scratch, "profile.json")
             self._run(
+                STUCK_S + requests / SLOWEST,
                 f"--concurrency-range={clients}",
                 f"--request-count={requests}",
                 f"--profile-export-file={out}",
@@ -61,11 +74,13 @@ class Analyzer:
             )
             return _row(json.loads(out.read_text())["experiments"][0]["requests"])
 
-    def _run(self, *options: str) -> None:
+    def _run(self, timeout_s: float, *options: str) -> None:
         command = [str(self.folder / "perf_analyzer"), "-m", self.service, "-u", self.target, "-i", "grpc"]
         command += [f"--input-data={self.data}", *options]
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.folder)}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=timeout_s
+        )
         if done.returncode:
             said = " ".join((done.stderr or done.stdout).split())
             raise Unavailable(f"perf_analyzer ended with {done.returncode}: {said[:400]}")
