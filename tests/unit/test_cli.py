@@ -12,7 +12,7 @@ from perennial.cli import main
 
 COMMANDS = (
     *("up", "down", "status", "worker", "predict", "feedback"),
-    *("build", "rebuild", "releases", "promote", "rollback", "demo", "bench", "config"),
+    *("build", "rebuild", "releases", "promote", "rollback", "demo", "bench", "config", "tune"),
 )
 
 
@@ -59,6 +59,7 @@ def test_a_wrong_setting_exits_with_2(
         (("predict", "sentiment", "x"), "no server runs on the state var; start one with `perennial up`"),
         (("rebuild", "sentiment"), "there is no service 'sentiment' (known: none yet)"),
         (("rollback", "sentiment"), "'sentiment' has no serving release"),
+        (("tune", "sentiment"), "there is no service 'sentiment' (known: none yet)"),
         (("build", "Bad", "--from", ".", "--data", "x"), "'Bad' is no service name"),
         (("build", "ok", "--from", ".", "--data", "x"), "there is no data file 'x'"),
         (("build", "ok", "--task", "clasify", "--from", ".", "--data", "x"), "did you mean 'classify'?"),

@@ -25,7 +25,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Replay three new domains' users against the movie model, and draw what it learns."""
-    raise typer.Exit(_perf("demo").main(settings_of(context), quick=quick, as_json=as_json))
+    raise typer.Exit(perf("demo").main(settings_of(context), quick=quick, as_json=as_json))
 
 
 def bench(
@@ -37,7 +37,7 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure a promise and compare it with its goals; exit code 1 where one is not met."""
-    raise typer.Exit(_perf("benches").main(name, settings_of(context), quick=quick, as_json=as_json))
+    raise typer.Exit(perf("benches").main(name, settings_of(context), quick=quick, as_json=as_json))
 
 
 @config_app.command()
@@ -50,7 +50,7 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         console.print_json(settings.model_dump_json())
 
 
-def _perf(module: str) -> Any:
+def perf(module: str) -> Any:
     """A module of the perf package, which comes with the extra `perf`."""
     try:
         return import_module(f"perennial_perf.{module}")

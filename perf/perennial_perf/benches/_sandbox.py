@@ -4,7 +4,7 @@ that serves the user serves, as release 1. Nothing that they do reaches the user
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,16 +41,23 @@ _console = Console(stderr=True)
 @contextmanager
 def sandbox(settings: Settings, bench: str, **service: Any) -> Iterator[Workshop]:
     """In the state's `benches`, whose disk is the one that matters; `service` sets the service's settings."""
-    bundle = built(settings)
+    with copied(settings, built(settings), bench, service) as shop:
+        yield shop
+
+
+@contextmanager
+def copied(settings: Settings, bundle: Bundle, bench: str, service: Mapping[str, Any]) -> Iterator[Workshop]:
+    """A sandbox of any release."""
+    name = bundle.service
     with TemporaryDirectory(prefix=f"{bench}-", dir=settings.folder.folder("benches")) as folder:
-        shop = open_workshop(_settings(settings, Path(folder), service))
+        shop = open_workshop(_settings(settings, Path(folder), name, service))
         shutil.copytree(
             settings.repository / "feedback",
             shop.settings.repository / "feedback",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-        copy_release(bundle, shop.state.bundle(SERVICE, 1), 1, previous=0)
-        switch(shop, SERVICE, 1)
+        copy_release(bundle, shop.state.bundle(name, 1), 1, previous=0)
+        switch(shop, name, 1)
         try:
             yield shop
         finally:
@@ -110,10 +117,10 @@ def say(line: str) -> None:
     _console.print(line, highlight=False, soft_wrap=True)
 
 
-def _settings(settings: Settings, folder: Path, service: dict[str, Any]) -> Settings:
+def _settings(settings: Settings, folder: Path, name: str, service: Mapping[str, Any]) -> Settings:
     """The user's own, but for the place, the ports, and what would begin a rebuild."""
     quiet = {"trigger_count": NEVER, "trigger_age_s": float(NEVER), "schedule": ""}
-    changed = settings.service(SERVICE).model_copy(update={**quiet, **service})
+    changed = settings.service(name).model_copy(update={**quiet, **service})
     return settings.model_copy(
         update={
             "state": folder / "var",
@@ -125,6 +132,6 @@ def _settings(settings: Settings, folder: Path, service: dict[str, Any]) -> Sett
                 http_port=0, grpc_port=0, metrics_port=0, start_timeout_s=settings.server.start_timeout_s
             ),
             "worker": WorkerSettings(lease_s=LEASE_S),
-            "services": {SERVICE: changed},
+            "services": {name: changed},
         }
     )
