@@ -143,10 +143,8 @@ def watched(shop: Workshop) -> Iterator[None]:
 
 
 def questions(shop: Workshop) -> list[Question]:
-    """A real text for each service, and for the feedback model whether its store answers.
-
-    The number makes it a text that was never asked: a cache would answer for an engine that is dead.
-    """
+    """A text for each service that was never asked, since a cache would answer for an engine that is dead;
+    and for the feedback model whether its store answers."""
     row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
     asked = [Question(FEEDBACK, row, {"probe": True})]
     for bundle in filter(None, map(shop.serving, shop.released())):
