@@ -12,8 +12,8 @@ import torch
 
 from perennial import plugins
 from perennial.errors import ConfigError
+from perennial.recipes._importance import most
 from perennial.recipes.distill import spread
-from perennial.recipes.prune import most
 from tiny import LABELS, tiny_examples
 
 EXAMPLES = tiny_examples(24)
@@ -95,6 +95,13 @@ def test_a_distilled_student_has_the_last_of_its_teachers_layers(task: Any, teac
         weights(stack) for stack in (student.network.encoder.layer[0], teacher.network.encoder.layer[1])
     )
     assert same(kept, last)
+
+
+def test_a_slim_student_has_three_of_four_neurons_of_its_layers(task: Any, teacher: Any) -> None:
+    student = plugins.get("recipes", "distill")().student(task, teacher, "slim", EXAMPLES)
+    (layer,) = student.network.encoder.layer
+    assert layer.intermediate.dense.weight.shape == (48, 32)
+    assert layer.attention.self.query.weight.shape == (32, 32)
 
 
 @pytest.mark.parametrize(
