@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from perennial.cli.compress import asked_for, milliseconds, tell
+from perennial.cli.compress import asked_for, tell
 from perennial.cli.output import console
+from perennial.cli.times import milliseconds
 from perennial.errors import BadRequest, NotFound
 from perennial.jobs.choose import chosen, nearest, optimal
 from perennial.jobs.data import read_texts
@@ -88,11 +89,12 @@ def test_a_file_without_texts_is_one_clear_error(tmp_path: Path, name: str, cont
 
 
 def test_limits_and_recipes_are_read_as_people_write_them() -> None:
-    assert (milliseconds("5ms"), milliseconds("2.5"), milliseconds("")) == (5.0, 2.5, None)
-    with pytest.raises(BadRequest, match="'fast' is no time"):
-        milliseconds("fast")
+    assert [milliseconds(text) for text in ("5ms", "2.5", "0.5s")] == [5.0, 2.5, 500.0]
+    for wrong in ("fast", "0ms", "-1"):
+        with pytest.raises(typer.BadParameter, match="is no time"):
+            milliseconds(wrong)
     assert asked_for(["prune", "distill-third", "prune"]) == ["distill-third", "prune"]
-    with pytest.raises(NotFound, match="no student 'tenth'; its sizes: half, third"):
+    with pytest.raises(NotFound, match="no student 'tenth'; its sizes: half, slim, third"):
         asked_for(["distill-tenth"])
     with pytest.raises(NotFound, match="did you mean 'distill'"):
         asked_for(["distil"])

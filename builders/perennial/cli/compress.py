@@ -13,7 +13,8 @@ from rich.table import Table
 from perennial import plugins
 from perennial.cli.learn import Service, described, enqueue_as_asked, run_here_or_follow
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
-from perennial.errors import BadRequest, NotFound
+from perennial.cli.times import milliseconds
+from perennial.errors import NotFound
 from perennial.jobs.choose import Rows, optimal
 from perennial.jobs.data import file_digest, read_texts
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
@@ -46,12 +47,14 @@ def compress(
         ),
     ] = 1.0,
     p99: Annotated[
-        str,
+        float | None,
         typer.Option(
+            parser=milliseconds,
+            metavar="TIME",
             help="The most, such as 5ms, that 99 of 100 texts may take, each alone in the engine.",
             show_default="any",
         ),
-    ] = "",
+    ] = None,
     texts: Annotated[
         Path | None,
         typer.Option(help='More texts to learn from, without labels: one a line, or JSONL of {"text"}.'),
@@ -68,7 +71,7 @@ def compress(
     payload = {
         "recipes": asked_for(recipe or plugins.names("recipes")),
         "max_drop": max_drop,
-        "p99_ms": milliseconds(p99),
+        "p99_ms": p99,
         "texts": str(texts.resolve()) if texts else "",
         "sha256": file_digest([texts]) if texts and read_texts(texts) else "",
         "dry_run": dry_run,
@@ -86,16 +89,6 @@ def asked_for(recipes: list[str]) -> list[str]:
         if size and size not in sizes:
             raise NotFound(f"{recipe} makes no student {size!r}; its sizes: {', '.join(sizes)}")
     return sorted(set(recipes))
-
-
-def milliseconds(limit: str) -> float | None:
-    """`5ms`, `5` or nothing."""
-    if not limit:
-        return None
-    try:
-        return float(limit.removesuffix("ms"))
-    except ValueError:
-        raise BadRequest(f"--p99 {limit!r} is no time; write milliseconds, such as 5ms") from None
 
 
 def tell(shop: Workshop, done: Job, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,21 +9,12 @@ import typer
 
 from perennial.cli.output import Json, settings_of
 from perennial.cli.prove import perf
+from perennial.cli.times import milliseconds
 from perennial.config import FILE
-
-_UNITS = {"ms": 1.0, "s": 1000.0, "": 1.0}
 
 
 def register(app: typer.Typer) -> None:
     app.command()(tune)
-
-
-def milliseconds(value: str) -> float:
-    """`20ms`, `0.5s`; a bare number is milliseconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", value.strip())
-    if match is None or not float(match[1]):
-        raise typer.BadParameter(f"{value!r} is no time; write it as 20ms or 0.5s")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def tune(
