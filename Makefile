@@ -33,8 +33,8 @@ claims:
 
 test: env
 	@$(MAKE) -s quick
-	@$(BIN)/pytest -n 2 tests/contract
-	@$(BIN)/pytest tests/flow tests/repository tests/e2e
+	@$(BIN)/pytest -n 2 tests/contract tests/flow tests/repository
+	@$(BIN)/pytest tests/e2e
 
 clean:
 	@if [ -x $(BIN)/perennial ]; then $(BIN)/perennial down; fi

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from perennial.server import embedded, guard, ports
-from perennial.server.arguments import SECRET_HEADER, backend_arguments
+from perennial.server.arguments import SECRET_HEADER, folder_arguments
 from perennial.server.ports import Ports
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def container(folder: Path) -> Iterator[httpx.Client]:
     regions = f"{guard.REGIONS}{secrets.token_hex(4)}_"
     installation = embedded.find()
     backends = embedded.assemble(installation, folder / "backends")
-    arguments = [*backend_arguments(backends, regions), *_on_loopback(chosen)]
+    arguments = [*folder_arguments(backends, installation.caches, regions), *_on_loopback(chosen)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             ["sh", str(ROOT / "docker/serve-entrypoint.sh"), *arguments],
