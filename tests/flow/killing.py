@@ -62,7 +62,8 @@ def run_and_die(shop: Workshop, job_id: str, step: str, moment: str) -> None:
     lease = lease_of(shop)
     running = shop.store.next_job(lease)
     assert running and running.id == job_id
-    rebuild(shop, running, lease)
+    done = rebuild(shop, running, lease)
+    print(f"{step} {moment} never came: {done.state} {done.detail}", file=sys.stderr, flush=True)
     os._exit(0)
 
 
