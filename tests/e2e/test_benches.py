@@ -79,7 +79,8 @@ def test_the_ensemble_is_measured_beside_its_bare_session(
 def test_engines_are_measured_and_those_that_are_not_here_are_named(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugins.get("engines", "torch"), "available", lambda self: "its compiler is slow")
+    for name in ("openvino", "torch"):
+        monkeypatch.setattr(plugins.get("engines", name), "available", lambda self: "its compiler is slow")
     goals = goals_of("engines", settings, capsys)
     assert "macro-F1 points, onnxruntime int8 - checkpoint" in goals
     report = json.loads((settings.state / "reports/engines.json").read_text())
