@@ -8,14 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from perennial import plugins
 from perennial.cli.serve import build_sample
-from perennial.config import ServerSettings, Settings
+from perennial.config import ServerSettings, ServiceSettings, Settings
 from perennial.errors import Unavailable
 from perennial.jobs import data, release
 from perennial.jobs.up import FEEDBACK
@@ -31,17 +31,26 @@ _LEASE_S = 60.0
 def settings_for(user: Settings, service: str, **changes: Any) -> Settings:
     """The user's settings, but for where everything is and for the `changes` to the service's."""
     home = user.state / FOLDER
+    changed = user.service(service).model_copy(update=changes)
+    return elsewhere(user, home, home / "model_repository", {service: changed})
+
+
+def elsewhere(
+    user: Settings, state: Path, repository: Path, services: Mapping[str, ServiceSettings]
+) -> Settings:
+    """The user's settings for these services alone, on a state and a repository of their own: nothing that is
+    done by them reaches the user's server or store."""
     return user.model_copy(
         update={
-            "state": home,
-            "repository": home / "model_repository",
+            "state": state,
+            "repository": repository,
             "runtime": "embedded",
             "store_url": "",
             "key_file": "",
             "server": ServerSettings(
                 http_port=0, grpc_port=0, metrics_port=0, start_timeout_s=user.server.start_timeout_s
             ),
-            "services": {service: user.service(service).model_copy(update=changes)},
+            "services": dict(services),
         }
     )
 

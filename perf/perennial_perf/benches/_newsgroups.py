@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
-from perennial.cli.serve import build_sample
-from perennial.config import Settings, TrainingSettings
-from perennial.jobs.workshop import open_workshop
+from perennial.config import ServiceSettings, Settings, TrainingSettings
 from perennial.samples.newsgroups import LATER, Newsgroups
 from perennial.types import Bundle, Example
-from perennial_perf.benches._sandbox import console
+from perennial_perf.benches._sandbox import built
+from perennial_perf.sandbox import elsewhere
 
 SERVICE = Newsgroups.service
 TRAINING = TrainingSettings(
@@ -32,17 +30,9 @@ def classifier(settings: Settings) -> Bundle:
     home, samples = settings.folder.folder("newsgroups"), settings.folder.folder("samples").resolve()
     if not (home / "samples").exists():
         (home / "samples").symlink_to(samples, target_is_directory=True)
-    shop = open_workshop(_settings(settings, home))
-    try:
-        if SERVICE not in shop.released():
-            told = "building a classifier of 20 Newsgroups to judge by: a quarter of an hour, once"
-            with console.status(told):
-                build_sample(shop, SERVICE, quiet=True)
-        bundle = shop.serving(SERVICE)
-        assert bundle is not None
-        return bundle
-    finally:
-        shop.store.close()
+    how = settings.services.get(SERVICE, ServiceSettings(build=TRAINING))
+    moved = elsewhere(settings, home, home / "repository", {SERVICE: how})
+    return built(moved, SERVICE, "a quarter of an hour, once")
 
 
 def posts(settings: Settings, most: int) -> list[Example]:
@@ -50,16 +40,3 @@ def posts(settings: Settings, most: int) -> list[Example]:
     rows = Newsgroups(settings.folder.folder("samples")).stream()[LATER]
     drawn = Random(0).sample(rows, min(most, len(rows)))
     return [Example(row.text, row.label) for row in drawn]
-
-
-def _settings(settings: Settings, home: Path) -> Settings:
-    how = settings.service(SERVICE).model_copy(update={"build": TRAINING})
-    return settings.model_copy(
-        update={
-            "state": home,
-            "repository": home / "repository",
-            "store_url": "",
-            "key_file": "",
-            "services": {SERVICE: how, **settings.services},
-        }
-    )

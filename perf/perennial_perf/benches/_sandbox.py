@@ -14,7 +14,7 @@ from rich.console import Console
 
 from perennial import plugins
 from perennial.cli.serve import build_sample
-from perennial.config import ServerSettings, Settings, WorkerSettings
+from perennial.config import Settings, WorkerSettings
 from perennial.jobs import data
 from perennial.jobs.release import switch
 from perennial.jobs.up import launch_of
@@ -26,6 +26,7 @@ from perennial.server.stubs import stubs
 from perennial.types import Bundle
 from perennial_perf.analyzer import Protocol
 from perennial_perf.benches._releases import copy_release
+from perennial_perf.sandbox import elsewhere
 
 SERVICE = "sentiment"
 """The default service, and the sample of the same name that it is built from."""
@@ -66,14 +67,15 @@ def copied(settings: Settings, bundle: Bundle, bench: str, service: Mapping[str,
             shop.store.close()
 
 
-def built(settings: Settings) -> Bundle:
-    """The release that serves the user, built as `perennial up` builds it where there is none yet."""
+def built(settings: Settings, name: str = SERVICE, takes: str = "about two minutes") -> Bundle:
+    """The release that serves there, built from the sample of that name as `perennial up` builds it where
+    there is none yet."""
     shop = open_workshop(settings)
     try:
-        if SERVICE not in shop.released():
-            say(f"no service {SERVICE!r} is here yet: building it first, which takes about two minutes")
-            build_sample(shop, SERVICE, quiet=True)
-        bundle = shop.serving(SERVICE)
+        if name not in shop.released():
+            say(f"no service {name!r} is here yet: building it first, which takes {takes}")
+            build_sample(shop, name, quiet=True)
+        bundle = shop.serving(name)
         assert bundle is not None
         return bundle
     finally:
@@ -124,17 +126,5 @@ def _settings(settings: Settings, folder: Path, name: str, service: Mapping[str,
     """The user's own, but for the place, the ports, and what would begin a rebuild."""
     quiet = {"trigger_count": NEVER, "trigger_age_s": float(NEVER), "schedule": ""}
     changed = settings.service(name).model_copy(update={**quiet, **service})
-    return settings.model_copy(
-        update={
-            "state": folder / "var",
-            "repository": folder / "repository",
-            "runtime": "embedded",
-            "store_url": "",
-            "key_file": "",
-            "server": ServerSettings(
-                http_port=0, grpc_port=0, metrics_port=0, start_timeout_s=settings.server.start_timeout_s
-            ),
-            "worker": WorkerSettings(lease_s=LEASE_S),
-            "services": {name: changed},
-        }
-    )
+    moved = elsewhere(settings, folder / "var", folder / "repository", {name: changed})
+    return moved.model_copy(update={"worker": WorkerSettings(lease_s=LEASE_S)})
