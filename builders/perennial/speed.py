@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from perennial.protocols import Engine, Session
-from perennial.types import Tensors
+from perennial.types import Placement, Tensors
 
 
-def speed(
-    engine: Engine, file: Path, texts: Sequence[Tensors], threads: int, callers: int
-) -> dict[str, float]:
-    """`texts_per_s` of a session of so many threads that all callers share, and `alone_ms` of one that has
-    the threads of them all, as the engine stage opens both."""
-    shared, alone = engine.open(file, threads), engine.open(file, threads * callers)
+def speed(engine: Engine, file: Path, texts: Sequence[Tensors], placement: Placement) -> dict[str, float]:
+    """`texts_per_s` of a session that all instances share, and `alone_ms` of the one for a row that comes
+    alone, as the engine stage opens both."""
+    callers, lone = placement.instances, placement.alone_threads or len(os.sched_getaffinity(0))
+    shared, alone = engine.open(file, placement.threads), engine.open(file, lone)
     try:
         return {"texts_per_s": texts_per_s(shared, texts, callers), "alone_ms": alone_ms(alone, texts)}
     finally:

@@ -96,7 +96,7 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
                 file, engine = _build(exported, folder, choice), engine_for(choice)
                 yield {
                     **choice,
-                    **speed(engine, file, exported.samples, how.threads, how.instances),
+                    **speed(engine, file, exported.samples, how),
                 }
             except PerennialError as error:
                 yield {"engine": name, "precision": choice["precision"], "reason": str(error)}

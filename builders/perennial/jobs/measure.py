@@ -88,6 +88,7 @@ def speeds(
     """`texts_per_s` as the engine stage's instances run them, and `p50_ms` and `p99_ms` of a lone caller."""
     engine, task = engine_in(serving), serving.manifest["task"]
     callers, threads = placement.instances, placement.threads
+    alone_threads = placement.alone_threads or cores()
     asked = {name: engine_inputs(codec_of(task, rival.codec), texts) for name, rival in rivals.items()}
     rates: dict[str, list[float]] = {name: [] for name in rivals}
     alone: dict[str, list[float]] = {name: [] for name in rivals}
@@ -97,8 +98,7 @@ def speeds(
             return opened.enter_context(closing(engine.open(rival.file, threads)))
 
         opens = {
-            name: (session(rival, threads), session(rival, threads * callers))
-            for name, rival in rivals.items()
+            name: (session(rival, threads), session(rival, alone_threads)) for name, rival in rivals.items()
         }
         for _ in range(ROUNDS):
             for name, (shared, lone) in opens.items():

@@ -26,7 +26,7 @@ from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Codec, Engine, Session
 from perennial.speed import speed
-from perennial.types import Bundle, Exported
+from perennial.types import Bundle, Exported, Placement
 from perennial_perf.benches._newsgroups import classifier, posts
 from perennial_perf.benches._sandbox import SERVICE, built, console
 from perennial_perf.report import Draft, Figures, Goal, Report
@@ -119,5 +119,5 @@ def _speed(network: Network, one: Choice) -> Row:
     began = time.perf_counter()
     file = _build(network, one)
     row = {"build s": time.perf_counter() - began, "MB": file.stat().st_size / 1e6}
-    took = speed(one.engine, file, network.exported.samples, 1, cores())
+    took = speed(one.engine, file, network.exported.samples, Placement(instances=cores()))
     return row | {"texts/s": took["texts_per_s"], "alone ms": took["alone_ms"]}
