@@ -20,6 +20,7 @@ FAMILIES = ("engines", "gates", "learners", "publishers", "recipes", "samples", 
 GROUND = {
     "children",
     "errors",
+    "heads",
     "machine",
     "memory",
     "packages",
