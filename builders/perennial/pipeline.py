@@ -25,7 +25,7 @@ class Pipeline:
 
     def outputs(self, texts: Sequence[str]) -> list[Tensors]:
         """The engine's outputs and what the tokenizer carried past it, for each text (batch of 1)."""
-        encoded = self.codec.encode([_request(text) for text in texts])
+        encoded = self.codec.encode([request_of([text]) for text in texts])
         names = [spec.name for spec in self.codec.signature.engine_in]
         done: list[Tensors] = [{} for _ in texts]
         for alike in self._alike(encoded, names):
@@ -38,7 +38,7 @@ class Pipeline:
 
     def decode(self, texts: Sequence[str], outputs: Sequence[Tensors]) -> list[Tensors]:
         """The answers that `outputs` gave for these texts."""
-        return self.codec.decode([_request(text) for text in texts], outputs)
+        return self.codec.decode([request_of([text]) for text in texts], outputs)
 
     def answers(self, texts: Sequence[str]) -> list[Tensors]:
         return self.decode(texts, self.outputs(texts))
@@ -57,7 +57,7 @@ class Pipeline:
 def engine_inputs(codec: Codec, texts: Sequence[str]) -> list[Tensors]:
     """For each text its `engine_in` tensors alone, of one row."""
     names = [spec.name for spec in codec.signature.engine_in]
-    encoded = codec.encode([_request(text) for text in texts])
+    encoded = codec.encode([request_of([text]) for text in texts])
     return [{name: tensors[name] for name in names} for tensors in encoded]
 
 
@@ -67,5 +67,6 @@ def longest_input(codec: Codec) -> int:
     return max(array.shape[-1] for array in tensors.values())
 
 
-def _request(text: str) -> Tensors:
-    return {"TEXT": text_tensor([text])}
+def request_of(texts: Sequence[str]) -> Tensors:
+    """One request for all of the texts."""
+    return {"TEXT": text_tensor(list(texts))}

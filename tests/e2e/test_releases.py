@@ -58,7 +58,8 @@ class Factory:
         for name in ("tokenizer.json", "labels.json", "calibration.json"):
             (negated / name).symlink_to(self._made / name)
         model = onnx.load(self._made / "model.onnx")
-        model.graph.node[-1].output[0] = "opposite"
+        (said,) = (node for node in model.graph.node if "logits" in node.output)
+        said.output[0] = "opposite"
         model.graph.node.append(onnx.helper.make_node("Neg", ["opposite"], ["logits"]))
         onnx.save(model, negated / "model.onnx")
         return negated

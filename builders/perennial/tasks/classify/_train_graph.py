@@ -28,7 +28,8 @@ _WAY_OUT = "build the service from another encoder, such as a BERT"
 
 
 def export(model: Classifier, folder: Path) -> None:
-    """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels).
+    """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels)
+    and `features` (batch, hidden).
 
     Whatever else the network wants, such as token types, is made inside the graph. Raises `Broken` where the
     trace is not the network's at other shapes than its own, or the graph is not what was asked for. That the
@@ -45,7 +46,7 @@ def export(model: Classifier, folder: Path) -> None:
     for node in graph.graph.node:  # they hold stack traces, which differ from one machine to the next
         del node.metadata_props[:]
     del graph.graph.value_info[:]
-    _check(graph, len(model.labels))
+    _check(graph, len(model.labels), model.feature_size)
     onnx.save(graph, folder / GRAPH)
 
 
@@ -56,7 +57,7 @@ def _trace(model: Classifier) -> Any:
             model,
             _tensors(model, _TEXTS),
             input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
+            output_names=["logits", "features"],
             dynamic_shapes=(free, free),
             opset_version=OPSET,
             dynamo=True,
@@ -73,7 +74,8 @@ def _compare(program: Any, model: Classifier) -> None:
     for texts in ([*_TEXTS, "one more"], ["alone"]):
         asked = _tensors(model, texts)
         with torch.inference_mode():
-            difference = float((traced(*asked) - model(*asked)).abs().max())
+            both = zip(traced(*asked), model(*asked), strict=True)
+            difference = max(float((ours - theirs).abs().max()) for ours, theirs in both)
         if not difference <= _TOLERANCE:
             shape = tuple(asked[0].shape)
             raise Broken(f"the exported network is off by {difference:.3g} at the shape {shape}; {_WAY_OUT}")
@@ -83,7 +85,7 @@ def _tensors(model: Classifier, texts: list[str]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode(texts)))
 
 
-def _check(graph: onnx.ModelProto, labels: int) -> None:
+def _check(graph: onnx.ModelProto, labels: int, features: int) -> None:
     onnx.checker.check_model(graph, full_check=True)
     opsets = {entry.domain: entry.version for entry in graph.opset_import}
     if opsets != {"": OPSET}:
@@ -93,6 +95,7 @@ def _check(graph: onnx.ModelProto, labels: int) -> None:
         "input_ids": ["batch", "tokens"],
         "attention_mask": ["batch", "tokens"],
         "logits": ["batch", labels],
+        "features": ["batch", features],
     }
     if shapes != wanted:
         raise Broken(f"the exported graph has shapes {shapes}, not {wanted}; {_WAY_OUT}")

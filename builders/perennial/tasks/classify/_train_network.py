@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,29 +57,39 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         self._columns = list(columns)
         self._typed = "token_type_ids" in inspect.signature(network.forward).parameters
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (texts, labels) of ids and mask (texts, tokens)."""
-        return self._logits(self._run(input_ids, attention_mask), attention_mask)
+    @property
+    def feature_size(self) -> int:
+        return int(self.network.config.hidden_size)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (texts, labels) and features (texts, hidden) of ids and mask (texts, tokens).
+
+        Features are the mean of the last hidden states, standardised and of length 1: a head that learns
+        between releases reads them.
+        """
+        logits, features, _ = self._run(input_ids, attention_mask)
+        return logits, features
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, and the last hidden states (texts, tokens, hidden)."""
-        out = self._run(input_ids, attention_mask, output_hidden_states=True)
-        return self._logits(out, attention_mask), out.hidden_states[-1]
+        """Logits, and the last hidden states (texts, tokens, hidden)."""
+        logits, _, hidden = self._run(input_ids, attention_mask)
+        return logits, hidden
 
-    def _run(self, input_ids: Tensor, attention_mask: Tensor, **wanted: bool) -> Any:
+    def _run(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         types = {"token_type_ids": torch.zeros_like(input_ids)} if self._typed else {}
-        return self.network(input_ids=input_ids, attention_mask=attention_mask, **types, **wanted)
-
-    def _logits(self, out: Any, attention_mask: Tensor) -> Tensor:
-        if self.head is None:
-            logits: Tensor = out.logits
-        else:
-            # Encoders differ in their scale (MiniLM: 0.2); at 1 a fresh head keeps up with the body's rate.
-            mean = _mean(out.last_hidden_state, attention_mask)
-            logits = self.head(self.dropout(layer_norm(mean, mean.shape[-1:])))
+        out = self.network(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            output_hidden_states=self.head is None,
+            **types,
+        )
+        hidden = out.hidden_states[-1] if self.head is None else out.last_hidden_state
+        # Encoders differ in their scale (MiniLM: 0.2); at 1 a fresh head keeps up with the body's rate.
+        mean = layer_norm(_mean(hidden, attention_mask), hidden.shape[-1:])
+        logits = out.logits if self.head is None else self.head(self.dropout(mean))
         if self._columns != list(range(logits.shape[1])):
             logits = logits[:, self._columns]
-        return logits
+        return logits, mean / math.sqrt(self.feature_size), hidden
 
 
 def load(checkpoint: Path, labels: Sequence[str]) -> Classifier:

@@ -15,6 +15,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from perennial.errors import BadRequest
+from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._tokens import Tokens
 from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec
@@ -25,7 +26,8 @@ MAX_TEXT_BYTES = 20_000
 
 
 class ClassifyCodec:
-    """Reads `labels.json` {labels, max_tokens, pad_id} and `calibration.json` {temperature, threshold}.
+    """Reads `labels.json` {labels, max_tokens, pad_id, features} and `calibration.json` {temperature,
+    threshold, slope}; `features` is how many the engine gives.
 
     A text of more than `max_tokens` tokens is cut and flagged; an answer whose score is below `threshold`
     abstains: its label is empty.
@@ -37,10 +39,13 @@ class ClassifyCodec:
         known = json.loads((folder / "labels.json").read_text("utf-8"))
         calibration = json.loads((folder / "calibration.json").read_text())
         self.labels: tuple[str, ...] = tuple(known["labels"])
-        self.signature = _signature(len(self.labels))
+        self.feature_size = int(known.get("features", 0))  # an engine built by an older version gives none
+        self.signature = _signature(len(self.labels), self.feature_size)
         self._label_bytes = np.array([label.encode() for label in self.labels], dtype=np.object_)
         self._temperature = float(calibration["temperature"])
         self._threshold = float(calibration["threshold"])
+        self._slope = float(calibration.get("slope", 0.25))
+        self._head: Array | None = None
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokens = Tokens(tokenizer, known["max_tokens"], known["pad_id"])
 
@@ -62,6 +67,10 @@ class ClassifyCodec:
 
     def decode(self, requests: Sequence[Tensors], outputs: Sequence[Tensors]) -> list[Tensors]:
         logits = np.concatenate([output["logits"] for output in outputs])  # (texts of all requests, labels)
+        head = self._head  # another thread may exchange it
+        if head is not None:
+            features = np.concatenate([output["features"] for output in outputs])
+            logits = corrected(logits, features, head)
         probabilities = _softmax(logits / self._temperature)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")
         answers, start = [], 0
@@ -77,6 +86,19 @@ class ClassifyCodec:
         """Accuracy and macro-F1; an abstained answer counts as wrong."""
         said = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
         return judge(said, [example.label for example in examples], self.labels)
+
+    def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
+        columns = {label: column for column, label in enumerate(self.labels)}
+        return evidence(
+            np.concatenate([output["features"] for output in outputs]),
+            np.concatenate([output["logits"] for output in outputs]),
+            np.array([columns[example.label] for example in examples]),
+            np.array([example.weight for example in examples]),
+            self._slope,
+        )
+
+    def take_head(self, weights: Array | None) -> None:
+        self._head = None if weights is None else (weights / self._slope).astype(np.float32)
 
     def _check_top_k(self, asked: Array) -> None:
         if (asked != asked.flat[0]).any():
@@ -109,13 +131,16 @@ class ClassifyCodec:
         }
 
 
-def _signature(labels: int) -> Signature:
+def _signature(labels: int, features: int) -> Signature:
     truncated = TensorSpec("TRUNCATED", "BOOL", (1,))
     return Signature(
         request=(TensorSpec("TEXT", "BYTES", (1,)), TensorSpec("TOP_K", "INT32", (1,), optional=True)),
         engine_in=(TensorSpec("input_ids", "INT64", (-1,)), TensorSpec("attention_mask", "INT64", (-1,))),
         carried=(truncated,),
-        engine_out=(TensorSpec("logits", "FP32", (labels,)),),
+        engine_out=(
+            TensorSpec("logits", "FP32", (labels,)),
+            *([TensorSpec("features", "FP32", (features,))] if features else []),
+        ),
         answer=(
             TensorSpec("LABEL", "BYTES", (1,)),
             TensorSpec("SCORE", "FP32", (1,)),

@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import Parameter
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from perennial.errors import TrainingFailed
 from perennial.tasks.classify import _train_anatomy, _train_graph, _train_network
@@ -28,7 +28,9 @@ __all__ = ["ClassifyTask"]
 _AT_ONCE = 64
 """Texts scored together, of like length."""
 _CALIBRATED_ON = 500
-"""Rows, at most: it is one number that they fit."""
+"""Rows, at most: it is two numbers that they fit."""
+_SLOPE = 0.25
+"""Of logits that no row judged: that of the logistic function at its middle."""
 
 
 class ClassifyTask:
@@ -61,11 +63,11 @@ class ClassifyTask:
         """The cross entropy of each example times its weight, averaged over the batch."""
         targets, weights = _columns(model, batch), torch.tensor([example.weight for example in batch])
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits = model(*_ids(model, [example.text for example in batch]))
+            logits, _ = model(*_ids(model, [example.text for example in batch]))
         return (cross_entropy(logits.float(), targets, reduction="none") * weights).mean()
 
     def score(self, model: Classifier, examples: Sequence[Example]) -> Scores:
-        columns = self._logits(model, examples).argmax(1)
+        columns = self._outputs(model, examples)[0].argmax(1)
         said = [model.labels[column] for column in columns.tolist()]
         return judge(said, [example.label for example in examples], model.labels)
 
@@ -111,38 +113,34 @@ class ClassifyTask:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.save(str(folder / "tokenizer.json"))
-        known = {"max_tokens": model.tokens.max_tokens, "pad_id": model.tokens.pad_id}
+        known = {
+            "max_tokens": model.tokens.max_tokens,
+            "pad_id": model.tokens.pad_id,
+            "features": model.feature_size,
+        }
         _write(folder / "labels.json", {"labels": list(model.labels), **known})
-        temperature = self._temperature(model, validation[:_CALIBRATED_ON])
-        calibration = {"temperature": temperature, "threshold": abstain_below}
+        judged = validation[:_CALIBRATED_ON]
+        calibration = {"temperature": 1.0, "threshold": abstain_below, "slope": _SLOPE}
+        if judged:
+            logits, targets = self._outputs(model, judged)[0], _columns(model, judged)
+            calibration |= {"temperature": _temperature(logits, targets), "slope": _slope(logits, targets)}
         _write(folder / "calibration.json", calibration)
 
-    def _temperature(self, model: Classifier, validation: Sequence[Example]) -> float:
-        """What to divide logits by for the least negative log likelihood of `validation`, within [0.05, 20].
-
-        Guo et al., "On calibration of modern neural networks", arXiv:1706.04599. 1 without any rows.
-        """
-        if not validation:
-            return 1.0
-        logits, targets = self._logits(model, validation), _columns(model, validation)
-
-        def cost(log_temperature: float) -> float:
-            return float(cross_entropy(logits / math.exp(log_temperature), targets))
-
-        return round(math.exp(_lowest(cost, math.log(0.05), math.log(20.0))), 6)
-
-    def _logits(self, model: Classifier, examples: Sequence[Example]) -> Tensor:
-        """(examples, labels), float64; batched by length. The model stays in the mode that it was in."""
+    def _outputs(self, model: Classifier, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Logits (examples, labels), float64, and features (examples, hidden); batched by length. The model
+        stays in the mode that it was in."""
         training = model.training
         model.eval()
         order = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
         logits = torch.empty(len(examples), len(model.labels), dtype=torch.float64)
+        features = torch.empty(len(examples), model.feature_size)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             for start in range(0, len(order), _AT_ONCE):
                 some = order[start : start + _AT_ONCE]
-                logits[some] = model(*_ids(model, [examples[index].text for index in some])).double()
+                answered = model(*_ids(model, [examples[index].text for index in some]))
+                logits[some], features[some] = answered[0].double(), answered[1].float()
         model.train(training)
-        return logits
+        return logits, features
 
 
 class TorchSession:
@@ -154,10 +152,31 @@ class TorchSession:
     def run(self, tensors: Tensors) -> Tensors:
         asked = (torch.from_numpy(tensors[name]) for name in ("input_ids", "attention_mask"))
         with torch.inference_mode():
-            return {"logits": self._model(*asked).numpy()}
+            logits, features = self._model(*asked)
+        return {"logits": logits.numpy(), "features": features.numpy()}
 
     def close(self) -> None:
         pass
+
+
+def _temperature(logits: Tensor, targets: Tensor) -> float:
+    """What to divide logits by for the least negative log likelihood, within [0.05, 20].
+
+    Guo et al., "On calibration of modern neural networks", arXiv:1706.04599.
+    """
+
+    def cost(log_temperature: float) -> float:
+        return float(cross_entropy(logits / math.exp(log_temperature), targets))
+
+    return round(math.exp(_lowest(cost, math.log(0.05), math.log(20.0))), 6)
+
+
+def _slope(logits: Tensor, targets: Tensor) -> float:
+    """How much of a label one unit of logits is worth: least squares of labels on logits, both centred."""
+    centred = logits - logits.mean(1, keepdim=True)
+    wanted = one_hot(targets, logits.shape[1]) - 1 / logits.shape[1]
+    slope = float((wanted * centred).sum() / centred.square().sum().clamp(min=1e-12))
+    return round(min(max(slope, 0.01), 10.0), 6)
 
 
 def _ids(model: Classifier, texts: list[str]) -> tuple[Tensor, Tensor]:
