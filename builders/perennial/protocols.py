@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perennial.heads import Evidence
 from perennial.types import (
     Array,
     BackendSpec,
@@ -14,6 +15,9 @@ from perennial.types import (
     Example,
     Exported,
     FeedbackRow,
+    Head,
+    HeadOrders,
+    HeadRow,
     Job,
     JobState,
     Lease,
@@ -42,6 +46,8 @@ class Codec(Protocol):
 
     FILES: tuple[str, ...]
     signature: Signature
+    feature_size: int
+    """How many features of a text the engine gives, for a head to learn on; 0 where it gives none."""
 
     def __init__(self, folder: Path) -> None: ...
 
@@ -56,6 +62,12 @@ class Codec(Protocol):
 
     def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
         """Judge answers, in the order of the examples (a request may hold several texts)."""
+
+    def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
+        """What examples say of the release, for a head, from its `engine_out` tensors for them."""
+
+    def take_head(self, weights: Array | None) -> None:
+        """Answer with this head (`heads.Solution.weights`) from now on, from any thread; None for none."""
 
 
 class Trainable(Protocol):
@@ -216,6 +228,18 @@ class Store(Protocol):
     def feedback(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
         """Rows with `row > after_row`, in order."""
 
+    def unlearned(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
+        """Rows with `row > after_row` that no kept release has learned, in order."""
+
+    def numbered(self, service: str, rows: Sequence[int]) -> list[FeedbackRow]:
+        """The rows of these numbers that there are, in order."""
+
+    def forget(self, service: str, rows: Sequence[int] | None = None, source: str | None = None) -> list[int]:
+        """Delete rows, or all of a source, and what engines said of them; the numbers of those deleted."""
+
+    def forgotten(self, service: str) -> set[int]:
+        """The numbers of all rows of the service that were deleted."""
+
     def newest_row(self, service: str) -> int:
         """The number of the service's newest row; 0 where there is none."""
 
@@ -249,6 +273,25 @@ class Store(Protocol):
 
     def record(self, job: Job, lease: Lease, step: str, result: Mapping[str, Any]) -> Job:
         """Write down that a step is done; the job as it now stands."""
+
+    def add_head_rows(self, release: int, rows: Sequence[HeadRow], lease: Lease) -> None:
+        """Keep what a release said of feedback rows. Idempotent; rows that are gone are left out."""
+
+    def head_rows(self, service: str, release: int) -> list[HeadRow]: ...
+    def put_head(self, head: Head, lease: Lease) -> int:
+        """Put it in force in place of the release's former one; its version, one above that one's."""
+
+    def head(self, service: str, release: int, newer_than: int = 0) -> Head | None:
+        """The release's head in force, where its version is above `newer_than`."""
+
+    def drop_heads(self, service: str, kept: Collection[int]) -> None:
+        """Let go of what is known of the heads of all releases but these."""
+
+    def head_orders(self, service: str) -> HeadOrders: ...
+    def order_head(
+        self, service: str, frozen: bool | None = None, since_row: int | None = None
+    ) -> HeadOrders:
+        """Change what is not None; the orders as they now are, of a new generation."""
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """The lease, with a larger token than any before, or None while another holds it."""

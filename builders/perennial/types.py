@@ -193,6 +193,42 @@ class FeedbackRow(NewFeedback):
 
 
 @dataclass(frozen=True)
+class HeadRow:
+    """What a release said of a feedback row: `features` and `residuals` of its `heads.Evidence`, as bytes."""
+
+    row: int
+    features: bytes
+    residuals: bytes
+
+
+@dataclass(frozen=True)
+class Head:
+    """What corrections add to a release's logits: `weights`, float32 (features + 1, labels), as bytes.
+
+    `version` counts up; `figures` say what it was made of and how it was judged.
+    """
+
+    service: str
+    release: int
+    weights: bytes
+    figures: Mapping[str, Any]
+    version: int = 0
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class HeadOrders:
+    """What a person decided of a service's head: whether it stands still, and after which row it begins.
+
+    `generation` grows whenever rows or orders change in another way than by new feedback.
+    """
+
+    frozen: bool = False
+    since_row: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True)
 class Backlog:
     """Feedback of a service that no release has learned: `fresh` rows never tried, `waiting` tried and
     refused, `spent` refused too often to try again; `oldest_at` is the oldest fresh row's time (epoch s)."""

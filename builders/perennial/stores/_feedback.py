@@ -51,6 +51,25 @@ def after(connection: Connection, service: str, after_row: int, limit: int) -> l
     return [_row(found) for found in connection.execute(query)]
 
 
+def unlearned(connection: Connection, service: str, after_row: int, limit: int) -> list[FeedbackRow]:
+    """Rows that no kept release has learned, whoever holds them."""
+    learned = select(jobs.c.id).where((jobs.c.service == service) & (jobs.c.state == "kept"))
+    free = _free | feedback.c.job.not_in(learned)
+    which = (feedback.c.service == service) & (feedback.c.row > after_row) & free
+    query = select(*_columns).where(which).order_by(feedback.c.row).limit(limit)
+    return [_row(found) for found in connection.execute(query)]
+
+
+def numbered(connection: Connection, service: str, rows: Sequence[int]) -> list[FeedbackRow]:
+    """The rows of these numbers that there are, in order."""
+    found: list[FeedbackRow] = []
+    for start in range(0, len(rows), KEYS_A_QUERY):
+        some = feedback.c.row.in_(rows[start : start + KEYS_A_QUERY])
+        query = select(*_columns).where((feedback.c.service == service) & some)
+        found += [_row(row) for row in connection.execute(query)]
+    return sorted(found, key=lambda row: row.row)
+
+
 def newest_row(connection: Connection, service: str) -> int:
     newest = select(func.max(feedback.c.row)).where(feedback.c.service == service)
     return connection.execute(newest).scalar() or 0

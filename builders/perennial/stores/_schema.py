@@ -15,6 +15,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import JSON
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration, which makes what this module describes."""
 
 _Json = JSON(none_as_null=True)
@@ -115,4 +116,41 @@ leases = Table(
     Column("holder", Text, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("expires_at", Double, nullable=False),
+)
+
+head_rows = Table(
+    "head_rows",
+    metadata,
+    Column("row", _RowNumber, ForeignKey("feedback.row", ondelete="CASCADE"), primary_key=True),
+    Column("release", Integer, primary_key=True),
+    Column("features", LargeBinary, nullable=False),
+    Column("residuals", LargeBinary, nullable=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("release", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("weights", LargeBinary, nullable=False),
+    Column("figures", _Json, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+head_orders = Table(
+    "head_orders",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("frozen", Boolean, nullable=False),
+    Column("since_row", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
+)
+
+forgotten = Table(  # that there was such a row, and nothing of what it said
+    "forgotten",
+    metadata,
+    Column("row", BigInteger, primary_key=True, autoincrement=False),
+    Column("service", Text, nullable=False),
+    Column("at", Double, nullable=False),
 )

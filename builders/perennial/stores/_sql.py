@@ -5,16 +5,27 @@ The statements are in the modules of their tables; how a database is opened is i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from perennial.stores import _feedback, _jobs, _leases, _services
+from perennial.stores import _feedback, _heads, _jobs, _leases, _services
 from perennial.stores._database import Database
 from perennial.stores._migrate import migrate
-from perennial.types import Backlog, FeedbackRow, Job, JobState, Lease, NewFeedback, ServiceRecord
+from perennial.types import (
+    Backlog,
+    FeedbackRow,
+    Head,
+    HeadOrders,
+    HeadRow,
+    Job,
+    JobState,
+    Lease,
+    NewFeedback,
+    ServiceRecord,
+)
 
 
 class SqlStore:
@@ -49,6 +60,22 @@ class SqlStore:
     def feedback(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
         with self._database.read() as connection:
             return _feedback.after(connection, service, after_row, limit)
+
+    def unlearned(self, service: str, after_row: int = 0, limit: int = 1000) -> list[FeedbackRow]:
+        with self._database.read() as connection:
+            return _feedback.unlearned(connection, service, after_row, limit)
+
+    def numbered(self, service: str, rows: Sequence[int]) -> list[FeedbackRow]:
+        with self._database.read() as connection:
+            return _feedback.numbered(connection, service, rows)
+
+    def forget(self, service: str, rows: Sequence[int] | None = None, source: str | None = None) -> list[int]:
+        with self._database.write() as connection:
+            return _heads.forget(connection, service, rows, source)
+
+    def forgotten(self, service: str) -> set[int]:
+        with self._database.read() as connection:
+            return _heads.forgotten_rows(connection, service)
 
     def newest_row(self, service: str) -> int:
         with self._database.read() as connection:
@@ -91,6 +118,36 @@ class SqlStore:
     def record(self, job: Job, lease: Lease, step: str, result: Mapping[str, Any]) -> Job:
         with self._fenced(lease) as connection:
             return _jobs.record(connection, job.id, step, result)
+
+    def add_head_rows(self, release: int, rows: Sequence[HeadRow], lease: Lease) -> None:
+        with self._fenced(lease) as connection:
+            _heads.add_rows(connection, release, rows)
+
+    def head_rows(self, service: str, release: int) -> list[HeadRow]:
+        with self._database.read() as connection:
+            return _heads.rows(connection, service, release)
+
+    def put_head(self, head: Head, lease: Lease) -> int:
+        with self._fenced(lease) as connection:
+            return _heads.put(connection, head)
+
+    def head(self, service: str, release: int, newer_than: int = 0) -> Head | None:
+        with self._database.read() as connection:
+            return _heads.newer(connection, service, release, newer_than)
+
+    def drop_heads(self, service: str, kept: Collection[int]) -> None:
+        with self._database.write() as connection:
+            _heads.drop(connection, service, kept)
+
+    def head_orders(self, service: str) -> HeadOrders:
+        with self._database.read() as connection:
+            return _heads.orders(connection, service)
+
+    def order_head(
+        self, service: str, frozen: bool | None = None, since_row: int | None = None
+    ) -> HeadOrders:
+        with self._database.write() as connection:
+            return _heads.order(connection, service, frozen, since_row)
 
     def lease(self, name: str) -> Lease | None:
         with self._database.read() as connection:
