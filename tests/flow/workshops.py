@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from perennial.config import ServiceSettings, Settings, TrainingSettings
+from perennial.config import HeadSettings, ServiceSettings, Settings, TrainingSettings
 from perennial.jobs.rebuild import rebuild
 from perennial.jobs.worker import LEASE
 from perennial.jobs.workshop import Workshop, open_workshop
@@ -17,6 +17,7 @@ TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainab
 TEACH = ServiceSettings(
     build=TRAINING,
     rebuild=TRAINING,
+    head=HeadSettings(ridge=1e-3),  # of 32 features, which texts of one domain all but share
     golden_margin=0.1,
     latency_ratio=1000.0,  # of a tiny network, and with other tests beside it, it would be chance
     golden_rows=100,

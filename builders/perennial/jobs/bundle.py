@@ -18,7 +18,7 @@ from perennial.errors import Broken
 from perennial.jobs import data
 from perennial.jobs.run import Run
 from perennial.repository.layout import read_bundle, write_manifest
-from perennial.types import Bundle
+from perennial.types import Bundle, Example
 
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
@@ -56,25 +56,35 @@ def assemble(run: Run) -> Bundle:
     return read_bundle(final)
 
 
-def _write_data(run: Run, folder: Path) -> dict[str, int]:
-    """What later releases start from: the memory with what was learned, golden with what was held out."""
-    folder.mkdir()
+def sets(run: Run) -> dict[str, tuple[list[Example], int]]:
+    """What later releases start from, and how many rows each set was ever shown: the memory with what was
+    learned, golden with what was held out."""
     settings, seen = run.settings, run.parent.manifest["seen"] if run.parent else {}
     grown = {
         "memory": (run.read("old"), run.read("train"), settings.memory_rows),
         "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),
         "validation": (run.read("validation"), [], settings.validation_rows),
     }
+    return {
+        name: memory.update(old, seen.get(name, len(old)), fresh, size, settings.seed)
+        for name, (old, fresh, size) in grown.items()
+    }
+
+
+def _write_data(run: Run, folder: Path) -> dict[str, int]:
+    """The sets, and what the engine said of those that a head starts from; how many rows each was shown."""
+    shutil.copytree(run.folder / "head", folder, copy_function=os.link)
     counts = {}
-    for name, (old, fresh, size) in grown.items():
-        rows, counts[name] = memory.update(old, seen.get(name, len(old)), fresh, size, settings.seed)
+    for name, (rows, counts[name]) in sets(run).items():
         data.write(folder / f"{name}.jsonl", rows)
     return counts
 
 
 def _write_warmup(run: Run, path: Path) -> None:
     """Real texts, evenly spread over the lengths that the service sees."""
-    texts = sorted({row.text for row in run.read("golden")}, key=len)
+    golden = run.read("golden")
+    ours = [row for row in golden if row.row is None] or golden  # a user may want feedback forgotten
+    texts = sorted({row.text for row in ours}, key=len)
     step = max(1, (len(texts) - 1) // (WARMUP_TEXTS - 1))
     path.write_text(json.dumps([*texts[::step][: WARMUP_TEXTS - 1], texts[-1]]))
 
@@ -99,6 +109,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
             "start_sha256": trained["start_sha256"],
             "data_sha256": snapshot["data_sha256"],
             "feedback_rows": snapshot["feedback_rows"],
+            "forgotten": len(run.shop.store.forgotten(run.job.service)),
             "training": trained["options"],
             "seed": settings.seed,
             "packages": dict(_versions()),

@@ -9,12 +9,15 @@ from typing import Any
 from perennial import plugins
 from perennial.jobs import data, engines, training
 from perennial.jobs.balance import balanced
+from perennial.jobs.bundle import sets
+from perennial.jobs.learn import Learner
+from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
-from perennial.types import GRAPH, Example
+from perennial.types import GRAPH, Example, Tensors
 
 LATENCY_TEXTS = 100
 TOGETHER = 32
@@ -60,13 +63,22 @@ def train(run: Run) -> Result:
 def judge_quality(run: Run) -> Result:
     """The checkpoint against the serving release, on the golden set and on held-out fresh feedback.
 
+    What serves has a head that learned of feedback already: here it answers as if none had told of the texts
+    that judge.
+
     A student has learned nothing new: it may be behind by as much as its user allows, and need not gain.
     """
     held_out = {"golden": run.read("golden"), "fresh": run.read("fresh")}
     allowed = run.job.payload.get("max_drop", 0.0) / 100
     wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
     must_gain = run.job.kind != "compress"
-    return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **wanted, must_gain=must_gain)
+    serving = _serving(run)
+    if run.base and serving and has_head(run.base):
+        learner = Learner(run.shop, run.base, run.shop.store.head_orders(run.job.service))
+        learner.recall()
+        texts = (example.text for examples in held_out.values() for example in examples)
+        serving.codec.take_head(learner.live.blind(texts))
+    return _judge(run, "quality", _checkpoint(run), serving, held_out, **wanted, must_gain=must_gain)
 
 
 def export(run: Run) -> Result:
@@ -94,11 +106,32 @@ def judge_parity(run: Run) -> Result:
 
 def judge_latency(run: Run) -> Result:
     """The chosen engine file against the serving release's, in the same run."""
-    candidate = _pipeline(run, _open(run, run.job.steps["parity"]))
     texts = run.read("golden")[:LATENCY_TEXTS]
     return _judge(
-        run, "latency", candidate, _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
+        run, "latency", chosen(run), _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
     )
+
+
+def prepare_head(run: Run) -> Result:
+    """What the candidate's engine says of the texts that will hold its head in place, and of those that will
+    judge it."""
+    pipeline, known = chosen(run), sets(run)
+    names = (ANCHORS, JUDGES) if pipeline.codec.feature_size else ()
+    total, done = sum(len(known[name][0]) for name in names), 0
+    with run.fresh("head") as folder:
+        for name in names:
+            texts, outputs = [example.text for example in known[name][0]], list[Tensors]()
+            for start in range(0, len(texts), TOGETHER):
+                outputs += pipeline.outputs(texts[start : start + TOGETHER])
+                done += TOGETHER
+                run.report("head", min(done, total), total, f"{name} texts")
+            write_seen(folder, name, outputs)
+    return {"rows": total}
+
+
+def chosen(run: Run) -> Pipeline:
+    """The candidate on the engine file that passed the parity gate."""
+    return _pipeline(run, _open(run, run.job.steps["parity"]))
 
 
 def _judge(

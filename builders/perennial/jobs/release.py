@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from perennial.errors import Broken, NotFound, PerennialError, Unavailable
+from perennial.jobs import learn
 from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
@@ -44,11 +45,21 @@ def promote(run: Run) -> Result:
         raise Refused(
             "refused", f"release {serving} was promoted meanwhile; the gates judged against {previous}"
         )
+    _refuse_forgotten(run)
+    learn.carry_over(run)
     # A try that was killed behind the switch left nothing to compare with: the former release is unloaded.
     figures = _figures(run.shop, service, serving) if serving == previous else None
     newest = run.shop.store.newest_row(service)
     switched = switch(run.shop, service, run.job.release)
     return {**switched, "promoted_at": time.time(), "newest_row": newest, "figures_before": figures}
+
+
+def _refuse_forgotten(run: Run) -> None:
+    """What was forgotten while a candidate learned it must not come into service by it."""
+    service, snapshot = run.job.service, run.job.steps["snapshot"]
+    if gone := run.shop.store.forgotten(service).intersection(snapshot["feedback_rows"]):
+        take_back(run.shop, service, run.job.release, snapshot["previous"])
+        raise Refused("cancelled", f"{len(gone)} rows that it learned were forgotten meanwhile")
 
 
 def switch(shop: Workshop, service: str, release: int) -> dict[str, Any]:
@@ -119,6 +130,7 @@ def retire_old(shop: Workshop, service: str) -> list[int]:
     old = [release for release in shop.numbers(service) if release not in kept]
     for release in old:
         shutil.rmtree(shop.state.bundle(service, release))
+    shop.store.drop_heads(service, kept)
     return old
 
 

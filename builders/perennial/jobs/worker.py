@@ -1,4 +1,5 @@
-"""The worker: the one process that learns. It enqueues what is due and runs each job in a polite child.
+"""The worker: the one process that learns. It keeps heads up to their feedback, enqueues what is due, and
+runs each job in a polite child.
 
 The child writes under the worker's lease, so that a job whose worker was declared dead is fenced off at its
 next write; the kernel ends the child with the worker.
@@ -22,6 +23,8 @@ from perennial.children import die_with_parent
 from perennial.errors import Fenced, PerennialError
 from perennial.jobs import release
 from perennial.jobs.due import Schedule
+from perennial.jobs.forget import scrub
+from perennial.jobs.learn import FastLoop
 from perennial.jobs.workshop import Workshop
 from perennial.types import Job, JobState, Lease
 
@@ -94,20 +97,26 @@ class Worker:
         self.abandon(job, lease, "failed", f"ended {tries} times unsettled; {log} ends: {last[:300]}")
 
     def _settle_rows(self) -> None:
-        """Mend what a kill in the middle of a switch left."""
+        """Mend what a kill left in the middle of a switch, or of forgetting."""
         for service in self._shop.released():
             release.settle_rows(self._shop, service)
+            scrub(self._shop, service)
 
     def _work_under(self, lease: Lease) -> None:
         self._settle_rows()
-        while not self._stop.is_set():
-            lease = self._shop.store.renew(lease, self._ttl_s)
-            self._schedule.enqueue_due()
-            job = self._shop.store.next_job(lease)
-            if job:
-                self.run(job, lease)
-            else:
-                self._stop.wait(self._shop.settings.worker.poll_s)
+        heads = FastLoop(self._shop, lease)
+        heads.start()
+        try:
+            while not self._stop.is_set():
+                lease = self._shop.store.renew(lease, self._ttl_s)
+                self._schedule.enqueue_due()
+                job = self._shop.store.next_job(lease)
+                if job:
+                    self.run(job, lease)
+                else:
+                    self._stop.wait(self._shop.settings.worker.poll_s)
+        finally:
+            heads.stop()
 
     def _run_once(self, job: Job, lease: Lease) -> None:
         order = {

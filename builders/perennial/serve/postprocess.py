@@ -10,6 +10,7 @@ from typing import Any
 from perennial.errors import ConfigError
 from perennial.predictions import prediction_id
 from perennial.serve import stage
+from perennial.serve.looking import looking
 from perennial.serve.polite import politely
 from perennial.timings import now, timings
 from perennial.types import Array, Tensors, text_tensor
@@ -23,9 +24,14 @@ class Postprocess:
         self._opened = politely(lambda: stage.open_release(args))
         self._asked = self._opened.codec.signature.request[0].name
         self._key = _key()
+        self._looking = looking(self._opened)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         return stage.respond(requests, self._answer)
+
+    def finalize(self) -> None:
+        if self._looking:
+            self._looking.stop()
 
     def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
         began = now()

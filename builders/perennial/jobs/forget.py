@@ -1,0 +1,84 @@
+"""Makes rows of feedback gone: from the store, from every head, and from what releases remember of them.
+
+What a network learned of them stays in its weights until the next rebuild, which leaves them out; which
+releases that concerns is told. Done again it mends what a kill left half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perennial.jobs import data
+from perennial.jobs.workshop import Workshop
+from perennial.repository.layout import write_manifest
+from perennial.types import Bundle, Example
+
+SETS = ("memory", "golden", "validation")
+LOCK = "repository"
+
+
+def forget(
+    shop: Workshop, service: str, rows: Sequence[int] | None = None, source: str | None = None
+) -> dict[str, Any]:
+    """Forget these rows, or all of a source; what was forgotten, and which releases were trained on it."""
+    gone = shop.store.forget(service, rows, source)
+    scrub(shop, service)
+    asked = {*gone, *(rows or ())}
+    trained = [
+        bundle.release
+        for bundle in shop.bundles(service)
+        if asked.intersection(bundle.manifest["lineage"]["feedback_rows"])
+    ]
+    return {"rows": gone, "releases_trained_on_them": trained}
+
+
+def scrub(shop: Workshop, service: str) -> None:
+    """Take all that was ever forgotten out of the releases and the jobs on disk."""
+    gone = shop.store.forgotten(service)
+    if not gone:
+        return
+    with shop.state.lock(LOCK):
+        for bundle in shop.bundles(service):
+            _scrub_bundle(bundle, gone, shop.state.folder("staging"))
+    for job in shop.store.jobs(service, limit=1000):
+        for path in (shop.state.root / "jobs" / job.id).glob("snapshot/*.jsonl"):
+            examples = data.read(path)
+            kept = [example for example in examples if example.row not in gone]
+            if len(kept) < len(examples):
+                _keep_examples(path, kept, shop.state.folder("staging") / f"{job.id}-{path.name}")
+
+
+def _scrub_bundle(bundle: Bundle, gone: Collection[int], staging: Path) -> None:
+    """Its sets first, each whole, and then the manifest that vouches for them and says what they lack: one
+    that does not yet say so is scrubbed again."""
+    if bundle.manifest.get("forgotten", []) == sorted(gone):
+        return
+    for name in SETS:
+        path = bundle.folder / f"data/{name}.jsonl"
+        examples = data.read(path)
+        kept = [place for place, example in enumerate(examples) if example.row not in gone]
+        if len(kept) < len(examples):
+            part = staging / f"{bundle.service}-{bundle.release}-{name}"
+            _keep_arrays(path.with_suffix(".npz"), kept, part.with_suffix(".npz"))
+            _keep_examples(path, [examples[place] for place in kept], part)
+    manifest = {key: value for key, value in bundle.manifest.items() if key != "files"}
+    write_manifest(bundle.folder, {**manifest, "forgotten": sorted(gone)})
+
+
+def _keep_arrays(path: Path, kept: Sequence[int], part: Path) -> None:
+    """These rows alone; first of a set's two files, so that a kill between them shows in their lengths."""
+    if not path.exists():
+        return
+    with np.load(path) as stacked:
+        if len(stacked["logits"]) > len(kept):
+            np.savez(part, **{name: array[[*kept]] for name, array in stacked.items()})
+            part.replace(path)
+
+
+def _keep_examples(path: Path, examples: Sequence[Example], part: Path) -> None:
+    data.write(part, examples)
+    part.replace(path)

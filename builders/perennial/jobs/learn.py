@@ -1,0 +1,169 @@
+"""The fast loop, top to bottom: from a row of feedback to a head that answers, within a second.
+
+Each turn is idempotent and can be killed at any point: what an engine said of a row is kept before the head
+that follows from it, and both are what the rows make them, whoever asks and in whatever order.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from perennial.errors import Fenced, PerennialError, Unavailable
+from perennial.heads import LOOK_EVERY_S
+from perennial.jobs.live_head import LiveHead, Wish, has_head
+from perennial.jobs.run import Run
+from perennial.jobs.workshop import Workshop
+from perennial.pipeline import request_of
+from perennial.repository.layout import services, stage_model
+from perennial.server.control import Control
+from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
+
+POLL_S = 0.1
+PAUSE_S = 1.0
+"""After a fault: a server or a store that is away is not asked ten times a second."""
+A_PAGE = 1000
+A_QUESTION = 32
+"""Rows that the engine is asked at once: the users' own wait beside them."""
+
+_log = logging.getLogger(__name__)
+
+
+class Learner:
+    """Keeps the head of one release up to its feedback."""
+
+    def __init__(self, shop: Workshop, bundle: Bundle, orders: HeadOrders) -> None:
+        self._shop, self._bundle, self._orders = shop, bundle, orders
+        self.live = open_head(shop, bundle)
+        self._kept = {kept.row: kept for kept in shop.store.head_rows(bundle.service, bundle.release)}
+        self._learned = {*bundle.manifest["lineage"]["feedback_rows"]} - self.live.standing
+        self._next = orders.since_row
+        self._began = False
+
+    def turn(self, lease: Lease) -> None:
+        """Learn what is new, and put the head that follows into force."""
+        fresh = list(self._fresh())
+        if not fresh and self._began:
+            return
+        for start in range(0, len(fresh), A_PAGE):
+            self._learn(fresh[start : start + A_PAGE], lease)
+        judged = self.live.judged()
+        lag_s = time.time() - max((row.created_at for row in fresh), default=time.time())
+        figures = {**judged.figures, "lag_s": round(lag_s, 3)}
+        self._shop.store.put_head(
+            Head(self._bundle.service, self._bundle.release, judged.weights.tobytes(), figures), lease
+        )
+        self._began = True
+
+    def recall(self) -> None:
+        """Learn what an engine was asked of before, without asking it now."""
+        known = [row for row in self._fresh() if row.row in self._kept]
+        self.live.take(known, [self._kept[row.row] for row in known])
+
+    def _fresh(self) -> Iterator[FeedbackRow]:
+        """Rows that are not in the head yet: those that the release has not learned, and at first those that
+        it was only judged by."""
+        service, store = self._bundle.service, self._shop.store
+        if not self._began:
+            since = self._orders.since_row
+            yield from store.numbered(service, sorted(row for row in self.live.standing if row > since))
+        while rows := store.unlearned(service, self._next, A_PAGE):
+            self._next = rows[-1].row
+            known = self._learned | self.live.standing
+            yield from (row for row in rows if row.row not in known)
+
+    def _learn(self, rows: Sequence[FeedbackRow], lease: Lease) -> None:
+        unknown = [row for row in rows if row.row not in self._kept]
+        if unknown:
+            described = self.live.described(unknown, self.asked([row.text for row in unknown]))
+            self._shop.store.add_head_rows(self._bundle.release, described, lease)
+            self._kept |= {kept.row: kept for kept in described}
+        self.live.take(rows, [self._kept.pop(row.row) for row in rows])
+
+    def asked(self, texts: Sequence[str]) -> list[Tensors]:
+        """What the live engine says of each text, and what the tokenizer carries past it; in company of like
+        length."""
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        said: dict[int, Tensors] = {}
+        with self._shop.control() as control:
+            if control is None:
+                raise Unavailable("no server runs, so no engine says what it makes of the feedback")
+            for start in range(0, len(order), A_QUESTION):
+                places = order[start : start + A_QUESTION]
+                answered = self._ask(control, [texts[place] for place in places])
+                for number, place in enumerate(places):
+                    said[place] = {name: array[number : number + 1] for name, array in answered.items()}
+        return [said[place] for place in range(len(texts))]
+
+    def _ask(self, control: Control, texts: Sequence[str]) -> Tensors:
+        codec, service = self.live.codec, self._bundle.service
+        (encoded,) = codec.encode([request_of(texts)])
+        asked = {spec.name: encoded.pop(spec.name) for spec in codec.signature.engine_in}
+        return {**control.ask(stage_model(service, "engine"), self._bundle.release, asked), **encoded}
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A service as the loop last saw it; its learner, unless its release has no head."""
+
+    release: int
+    orders: HeadOrders
+    learner: Learner | None
+
+
+class FastLoop(threading.Thread):
+    """Learns the feedback of every service in turn, beside whatever else the worker does, until `stop`."""
+
+    def __init__(self, shop: Workshop, lease: Lease) -> None:
+        super().__init__(name="fast loop", daemon=True)
+        self._shop, self._lease = shop, lease
+        self._known: dict[str, _Known] = {}
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+    def run(self) -> None:
+        pause = POLL_S
+        while not self._stopping.wait(pause):
+            try:
+                for service in services(self._shop.settings.repository):
+                    self._turn(service)
+                pause = POLL_S
+            except Fenced:
+                return
+            except Exception as error:
+                self._known.clear()  # a learner that was cut short has taken rows that it did not learn
+                pause = PAUSE_S
+                _log.warning("heads stand still: %s", error, exc_info=not isinstance(error, PerennialError))
+
+    def _turn(self, service: str) -> None:
+        release, orders = self._shop.publisher.serving(service), self._shop.store.head_orders(service)
+        if release is None or orders.frozen:
+            return
+        known = self._known.get(service)
+        if known is None or (known.release, known.orders) != (release, orders):
+            bundle = self._shop.bundle(service, release)
+            learner = Learner(self._shop, bundle, orders) if has_head(bundle) else None
+            known = self._known[service] = _Known(release, orders, learner)
+        if known.learner:
+            known.learner.turn(self._lease)
+
+
+def carry_over(run: Run) -> None:
+    """Before a release serves: its head of all feedback that it has not learned is in force, and whoever will
+    answer has seen it."""
+    bundle, store = run.shop.bundle(run.job.service, run.job.release), run.shop.store
+    orders = store.head_orders(bundle.service)
+    if run.shop.server_url and not orders.frozen and has_head(bundle):
+        Learner(run.shop, bundle, orders).turn(run.lease)
+        time.sleep(3 * LOOK_EVERY_S)
+
+
+def open_head(shop: Workshop, bundle: Bundle) -> LiveHead:
+    settings = shop.service(bundle.service)
+    return LiveHead(bundle, Wish(settings.head.ridge, settings.head.balance, settings.golden_margin))

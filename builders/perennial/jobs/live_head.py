@@ -1,0 +1,163 @@
+"""The head of one release as feedback moves it: its rows, and how far the golden set lets it go.
+
+Knows examples and evidence. Leaves asking the engine, and where rows and heads are kept, to `learn`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perennial.heads import Evidence, Solution, Statistics, joined
+from perennial.jobs import data
+from perennial.jobs.workshop import codec_of
+from perennial.protocols import Codec
+from perennial.split import fingerprint
+from perennial.types import Array, Bundle, Example, FeedbackRow, HeadRow, Tensors
+
+STEPS = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""How far a head may go, of all the way."""
+ANCHORS, JUDGES = "memory", "golden"
+"""The sets of a bundle that hold a head in place, and that say how far it may go."""
+WATCHERS = "validation"
+"""The set that said when to stop training: like the one that judges, the release did not learn it."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a head is made: as in `heads.Statistics.solve`; `margin` is how much of the golden set's accuracy
+    and macro-F1 it may cost."""
+
+    ridge: float
+    balance: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`weights` (features + 1, labels), and the figures that they were judged by."""
+
+    weights: Array
+    figures: Mapping[str, Any]
+
+
+class LiveHead:
+    def __init__(self, bundle: Bundle, wish: Wish) -> None:
+        self.bundle = bundle
+        self._wish = wish
+        self.codec: Codec = codec_of(bundle.manifest["task"], bundle.folder)
+        self.taught = _set(bundle, ANCHORS)
+        self.anchors = self.codec.evidence([_seen(bundle, ANCHORS)], self.taught)
+        self._judges, self._judges_seen = _set(bundle, JUDGES), _seen(bundle, JUDGES)
+        self.standing = {row.row for row in (*self._judges, *_set(bundle, WATCHERS)) if row.row}
+        self._judging = {fingerprint(example.text) for example in self._judges}
+        self._labels = {label: column for column, label in enumerate(bundle.manifest["labels"])}
+        size = self.codec.feature_size
+        self._all = Statistics(size, len(self._labels))
+        self._all.add(self.anchors.held())
+        self._known_judges = Statistics(size, len(self._labels))
+        self._latest: dict[tuple[bytes, str], tuple[FeedbackRow, Evidence]] = {}
+        self._before = self._score(None)
+
+    @property
+    def rows(self) -> list[FeedbackRow]:
+        return [row for row, _ in self._latest.values()]
+
+    @property
+    def evidence(self) -> Evidence:
+        """Of `rows`, in their order."""
+        return joined([self.anchors.at([]), *(seen for _, seen in self._latest.values())])
+
+    def described(self, rows: Sequence[FeedbackRow], outputs: Sequence[Tensors]) -> list[HeadRow]:
+        """What is to be kept of rows, from the release's `engine_out` tensors for their texts."""
+        examples = [Example(row.text, row.label, row.trust) for row in rows]
+        seen = self.codec.evidence(outputs, examples)
+        pairs = zip(rows, seen.features, seen.residuals, strict=True)
+        return [HeadRow(row.row, features.tobytes(), left.tobytes()) for row, features, left in pairs]
+
+    def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
+        """Learn rows. Of what a source says of a text its latest row counts, in whatever order they come."""
+        for row, kept in zip(rows, described, strict=True):
+            said_of = (fingerprint(row.text), row.source)
+            former = self._latest.get(said_of)
+            if former and former[0].row >= row.row:
+                continue
+            if former:
+                self._change(Statistics.remove, *former)
+            self._latest[said_of] = (row, self._evidence(row, kept))
+            self._change(Statistics.add, *self._latest[said_of])
+
+    def solve(self) -> Solution:
+        return self._solved(self._all)
+
+    def blind(self, texts: Iterable[str]) -> Array:
+        """The weights in force, had no row told of any of these texts."""
+        hidden = {fingerprint(text) for text in texts}
+        told = Statistics(self.codec.feature_size, len(self._labels))
+        for (text, _), (_, seen) in self._latest.items():
+            if text in hidden:
+                told.add(seen)
+        return np.asarray(self.judged().figures["step"] * self._solved(self._all.without(told)).weights)
+
+    def judged(self) -> Judged:
+        """The head, as far as the golden set allows: all the way, or the largest of `STEPS` that costs it no
+        more than the margin. It is judged by a head that learned nothing of the golden texts."""
+        blind = self._solved(self._all.without(self._known_judges)).weights
+        for step in STEPS:
+            after = self._score(step * blind)
+            if all(after[name] >= value - self._wish.margin for name, value in self._before.items()):
+                break
+        figures = {
+            "rows": len(self._latest),
+            "step": step,
+            "golden": {"before": self._before, "after": after},
+        }
+        return Judged((step * self.solve().weights).astype(np.float32), figures)
+
+    def _solved(self, statistics: Statistics) -> Solution:
+        return statistics.solve(self._wish.ridge, self._wish.balance)
+
+    def _change(self, how: Callable[[Statistics, Evidence], None], row: FeedbackRow, seen: Evidence) -> None:
+        how(self._all, seen)
+        if fingerprint(row.text) in self._judging:
+            how(self._known_judges, seen)
+
+    def _evidence(self, row: FeedbackRow, kept: HeadRow) -> Evidence:
+        return Evidence(
+            np.frombuffer(kept.features, np.int16).reshape(1, -1),
+            np.frombuffer(kept.residuals, np.int16).reshape(1, -1),
+            np.array([self._labels[row.label]]),
+            np.array([row.trust]),
+        )
+
+    def _score(self, weights: Array | None) -> dict[str, float]:
+        """Accuracy and macro-F1 on the golden set with this head."""
+        self.codec.take_head(weights)
+        answers = self.codec.decode([{}], [self._judges_seen])
+        return {
+            name: round(value, 4) for name, value in self.codec.score(answers, self._judges).metrics.items()
+        }
+
+
+def write_seen(folder: Path, name: str, outputs: Sequence[Tensors]) -> None:
+    """Keep what an engine said of the examples of a set, in their order."""
+    stacked = {key: np.concatenate([tensors[key] for tensors in outputs]) for key in outputs[0]}
+    np.savez(folder / f"{name}.npz", **stacked)
+
+
+def has_head(bundle: Bundle) -> bool:
+    """A release of an older version has none, nor has one whose engine gives no features."""
+    return (bundle.folder / f"data/{ANCHORS}.npz").is_file()
+
+
+def _seen(bundle: Bundle, name: str) -> Tensors:
+    with np.load(bundle.folder / f"data/{name}.npz") as stacked:
+        return dict(stacked)
+
+
+def _set(bundle: Bundle, name: str) -> list[Example]:
+    return data.read(bundle.folder / f"data/{name}.jsonl")
