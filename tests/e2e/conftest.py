@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from installation import Installation
 from perennial.server import embedded
 from perennial.server.control import Control
 from perennial.server.process import Launch, start
@@ -63,6 +64,15 @@ def toys(embedded_server: None, tmp_path: Path) -> Launch:
         models=("toy",),
         environment={"TOY": "from the environment"},
     )
+
+
+@pytest.fixture
+def home(embedded_server: None, built: Path, tmp_path: Path) -> Installation:
+    """Release 1 of the tiny service was built here."""
+    folder = tmp_path / "home"
+    shutil.copytree(built, folder)
+    shutil.copytree(ROOT / "model_repository/feedback", folder / "repository/feedback")
+    return Installation(folder)
 
 
 def _not_committed(folder: str, names: list[str]) -> list[str]:

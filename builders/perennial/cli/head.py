@@ -1,0 +1,146 @@
+"""`head`, `why`, `forget`: what feedback moved between releases, and how it is looked at and taken back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+
+from perennial.cli.output import Json, console, print_json, say, settings_of, table
+from perennial.errors import BadRequest
+from perennial.jobs import forget as forgetting
+from perennial.jobs.why import why as causes_of
+from perennial.jobs.workshop import Workshop, known_service, open_workshop
+
+Service = Annotated[str, typer.Argument(help="The service's name.")]
+head = typer.Typer(
+    help="Look at, freeze or reset what feedback moved since the release.", no_args_is_help=True
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(head, name="head")
+    app.command()(why)
+    app.command()(forget)
+
+
+@head.command()
+def show(context: typer.Context, service: Service, as_json: Json = False) -> None:
+    """Say what the head is made of, and what it costs or gains on the golden set."""
+    shop = open_workshop(settings_of(context))
+    found = _described(shop, service)
+    if as_json:
+        print_json(found)
+        return
+    cells = [(name.replace("_", " "), _shown(value)) for name, value in found.items()]
+    console.print(table(f"head of {service}", ("", ""), cells))
+
+
+@head.command()
+def freeze(
+    context: typer.Context,
+    service: Service,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let it learn again, also what came meanwhile.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let the head stand still: answers stay as they are, feedback is kept."""
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    shop.store.order_head(service, frozen=not undo)
+    _tell(shop, service, as_json, "learns again" if undo else "stands still")
+
+
+@head.command()
+def reset(context: typer.Context, service: Service, as_json: Json = False) -> None:
+    """Answer as the release does, until the next feedback. Rebuilds learn what there was all the same."""
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    since = shop.store.newest_row(service)
+    shop.store.order_head(service, since_row=since)
+    _tell(shop, service, as_json, f"begins anew after row {since}, within a second where a worker runs")
+
+
+def why(
+    context: typer.Context,
+    service: Service,
+    text: Annotated[str, typer.Argument(help="The text whose answer is to be explained.")],
+    most: Annotated[int, typer.Option(help="How many rows to show.", min=1)] = 8,
+    as_json: Json = False,
+) -> None:
+    """Show the corrections and the taught rows that push an answer most, either way."""
+    found = causes_of(open_workshop(settings_of(context)), service, text, most)
+    if as_json:
+        print_json(found)
+        return
+    say(
+        f"{found['label']} over {found['over']}; "
+        f"release {found['release']} alone says {found['release_alone']}"
+    )
+    for kind in ("corrections", "taught"):
+        rows = [
+            (f"{cause['push']:+.4f}", *map(cause.get, ("row", "label", "source", "text")))
+            for cause in found[kind]
+        ]
+        if rows:
+            console.print(table(kind, ("push", "row", "label", "source", "text"), rows))
+
+
+def forget(
+    context: typer.Context,
+    service: Service,
+    row: Annotated[list[int] | None, typer.Option(help="A row's number, as `why` shows it.")] = None,
+    source: Annotated[str | None, typer.Option(help="All rows of this source.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Delete feedback: its rows, what heads learned of them, and what releases remember of them."""
+    if not row and source is None:
+        raise BadRequest("name what to forget: --row N (again and again), or --source ID")
+    shop = open_workshop(settings_of(context))
+    known_service(shop, service)
+    found = forgetting.forget(shop, service, row, source)
+    if as_json:
+        print_json(found)
+        return
+    say(f"{len(found['rows'])} rows of {service} are gone")
+    if trained := found["releases_trained_on_them"]:
+        named = ", ".join(map(str, trained))
+        say(f"releases trained on them: {named}; `perennial rebuild {service}` makes one without them")
+
+
+def _described(shop: Workshop, service: str) -> dict[str, Any]:
+    bundle, orders = known_service(shop, service), shop.store.head_orders(service)
+    known = shop.store.head(service, bundle.release)
+    made_of = shop.store.numbered(
+        service, [kept.row for kept in shop.store.head_rows(service, bundle.release)]
+    )
+    counted = [row for row in made_of if row.row > orders.since_row]
+    figures = known.figures if known else {}
+    return {
+        "release": bundle.release,
+        "version": known.version if known else 0,
+        "rows": figures.get("rows", 0),
+        "step": figures.get("step"),
+        "golden": figures.get("golden"),
+        "by_label": dict(Counter(row.label for row in counted).most_common()),
+        "by_source": dict(Counter(row.source or "(anonymous)" for row in counted).most_common(10)),
+        "frozen": orders.frozen,
+        "since_row": orders.since_row,
+        "changed_at": known.created_at if known else None,
+        "lag_s": figures.get("lag_s"),
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_shown(inner)}" for key, inner in value.items())
+    return "" if value is None else str(value)
+
+
+def _tell(shop: Workshop, service: str, as_json: bool, what: str) -> None:
+    if as_json:
+        print_json(_described(shop, service))
+    else:
+        say(f"the head of {service} {what}")
