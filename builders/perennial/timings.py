@@ -26,6 +26,8 @@ RUN_MS = TensorSpec("RUN_MS", "FP32", (1,), optional=True)
 nothing."""
 TIMINGS = TensorSpec("TIMINGS", "FP32", (len(PARTS),))
 """What the postprocess takes is optional: the ensemble without timings does not pass it on."""
+HEAD = TensorSpec("HEAD", "INT32", (1,))
+"""The version of the head that answered, or of the one before it; 0 where the release answered by itself."""
 
 
 def now() -> int:
@@ -57,8 +59,8 @@ def timed(run: Run) -> Run:
     return told
 
 
-def timings(request: Tensors, began: int) -> Tensors:
-    """TIMINGS of a request that the postprocess began with at `began`: milliseconds, (rows, parts).
+def timings(request: Tensors, began: int, head: int) -> Tensors:
+    """TIMINGS of a request that the postprocess began with at `began`: milliseconds, (rows, parts); and HEAD.
 
     They add up to all that went by since the tokenizer got it: `queue` is what no stage worked on it, waiting
     and on its way. Without RUN_MS the engine's part has its queue in it; an engine's answer that came from
@@ -72,4 +74,7 @@ def timings(request: Tensors, began: int) -> Tensors:
     ends = now()
     tokenizer, postprocess = (done - starts) / 1e6, np.full(len(came), (ends - began) / 1e6)
     queue = np.maximum((ends - came) / 1e6 - tokenizer - engine - postprocess, 0)
-    return {TIMINGS.name: np.stack([queue, tokenizer, engine, postprocess], axis=1).astype(np.float32)}
+    return {
+        TIMINGS.name: np.stack([queue, tokenizer, engine, postprocess], axis=1).astype(np.float32),
+        HEAD.name: np.full((len(came), 1), head, np.int32),
+    }

@@ -27,6 +27,7 @@ STEPS = (
     "engine",
     "parity",
     "latency",
+    "head",
     "publish",
     "promote",
     "watch",

@@ -79,10 +79,10 @@ def test_every_tensor_of_a_stage_comes_from_the_request_or_an_earlier_stage(
 def test_the_ensemble_that_is_asked_for_no_timings_passes_none_on() -> None:
     plain, timed = (parse(ensemble_config("mood", 1, SIGNATURE, EMBEDDED, timed)) for timed in (False, True))
     assert (plain.name, timed.name) == ("mood", "mood_timed")
-    own = {"STAMPS", "RUN_MS", "TIMINGS"}
+    own = {"STAMPS", "RUN_MS", "TIMINGS", "HEAD"}
     assert own.isdisjoint({name for step in plain.ensemble_scheduling.step for name in step.output_map})
     assert own == own & {name for step in timed.ensemble_scheduling.step for name in step.output_map}
-    assert [one.name for one in timed.output] == [*(one.name for one in plain.output), "TIMINGS"]
+    assert [one.name for one in timed.output] == [*(one.name for one in plain.output), "TIMINGS", "HEAD"]
 
 
 def test_a_carried_tensor_that_is_answered_passes_the_postprocess() -> None:

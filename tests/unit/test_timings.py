@@ -14,7 +14,7 @@ MS = 1_000_000
 
 
 def told(request: Tensors, began: int) -> dict[str, float]:
-    row = timings(request, began)[TIMINGS.name][0]
+    row = timings(request, began, 0)[TIMINGS.name][0]
     return dict(zip(PARTS, row.tolist(), strict=True))
 
 
@@ -44,7 +44,7 @@ def test_a_cached_answer_took_no_longer_than_it_was_away() -> None:
 
 
 def test_a_request_that_came_without_stamps_has_no_timings() -> None:
-    assert timings({"TEXT": np.array([[b"a"]])}, now()) == {}
+    assert timings({"TEXT": np.array([[b"a"]])}, now(), 0) == {}
 
 
 def test_each_row_is_stamped_with_when_its_request_came_and_was_encoded() -> None:

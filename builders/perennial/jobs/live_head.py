@@ -113,6 +113,7 @@ class LiveHead:
                 break
         figures = {
             "rows": len(self._latest),
+            "newest_row": max((row.row for row in self.rows), default=0),
             "step": step,
             "golden": {"before": self._before, "after": after},
         }

@@ -17,12 +17,12 @@ from tritonclient.grpc import model_config_pb2 as pb
 from perennial.errors import Broken
 from perennial.repository.layout import STAGES, Stage, ensemble_model, stage_model, timed_model
 from perennial.shapes import MAX_BATCH_SIZE
-from perennial.timings import RUN_MS, STAMPS, TIMINGS
+from perennial.timings import HEAD, RUN_MS, STAMPS, TIMINGS
 from perennial.types import BackendSpec, Signature, TensorSpec
 
 PYTHON = "python"
 PREDICTION_ID = TensorSpec("PREDICTION_ID", "BYTES", (1,))
-OWN = (PREDICTION_ID, STAMPS, RUN_MS, TIMINGS)
+OWN = (PREDICTION_ID, STAMPS, RUN_MS, TIMINGS, HEAD)
 """The tensors that the stages add to a task's."""
 
 MAX_QUEUE_SIZE = 256
@@ -108,7 +108,7 @@ def _flow(
 ) -> tuple[dict[Stage, list[TensorSpec]], dict[Stage, list[TensorSpec]]]:
     """What enters and what leaves each stage, with what is told of the time where an engine is given: one
     that is not ours tells nothing."""
-    stamps, run_ms, timings = ([STAMPS], [RUN_MS], [TIMINGS]) if engine else ([], [], [])
+    stamps, run_ms, timings = ([STAMPS], [RUN_MS], [TIMINGS, HEAD]) if engine else ([], [], [])
     request, carried = signature.request, signature.carried
     engine_in, engine_out = signature.engine_in, signature.engine_out
     inputs: dict[Stage, list[TensorSpec]] = {

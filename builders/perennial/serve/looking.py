@@ -32,7 +32,7 @@ def looking(opened: Opened) -> Looking | None:
 class Looking:
     def __init__(self, opened: Opened, store_url: str) -> None:
         self._opened, self._store_url = opened, store_url
-        self._version = 0
+        self.version = 0
         self._store: Store | None = None
         self._stopping = threading.Event()
         politely(self._begin)
@@ -69,8 +69,8 @@ class Looking:
 
             self._store = open_store(self._store_url)
         release, codec = self._opened.release, self._opened.codec
-        head = self._store.head(release.service, release.release, self._version)
+        head = self._store.head(release.service, release.release, self.version)
         if head:
             weights = np.frombuffer(head.weights, np.float32).reshape(codec.feature_size + 1, -1)
             codec.take_head(weights)
-            self._version = head.version
+            self.version = head.version

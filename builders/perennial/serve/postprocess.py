@@ -34,11 +34,11 @@ class Postprocess:
             self._looking.stop()
 
     def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
-        began = now()
+        began, head = now(), self._looking.version if self._looking else 0
         answers = self._opened.codec.decode(asked, asked)
         signed = [self._sign(request[self._asked]) for request in asked]
         return [
-            {**answer, "PREDICTION_ID": ids, **timings(request, began)}
+            {**answer, "PREDICTION_ID": ids, **timings(request, began, head)}
             for request, answer, ids in zip(asked, answers, signed, strict=True)
         ]
 

@@ -21,7 +21,8 @@ from perennial.repository.layout import verify_bundle
 from perennial.types import Job, NewFeedback, Rated
 
 STEPS = (
-    "snapshot", "train", "quality", "export", "engine", "parity", "latency", "publish", "promote", "watch",
+    "snapshot", "train", "quality", "export", "engine", "parity", "latency", "head",
+    "publish", "promote", "watch",
 )  # fmt: skip
 LOOK_S = 0.002
 PATIENCE_S = 1800.0
