@@ -7,9 +7,10 @@ goes, stage by stage.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TypeAlias
 
@@ -23,12 +24,14 @@ from perennial.repository.layout import ensemble_model, stage_models
 from perennial.server.control import Control, Spent
 from perennial_perf import analyzer
 from perennial_perf.benches._bare import Bare, Way
+from perennial_perf.benches._processor import processor_time
 from perennial_perf.benches._sandbox import SERVICE, sandbox, say, serving, target, texts_of
 from perennial_perf.report import Draft, Figures, Goal, Report
 
 __all__ = ["run"]
 
 Row: TypeAlias = dict[str, float]
+Stopwatch: TypeAlias = Callable[[], AbstractContextManager[Row]]
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,15 @@ RELEASE = 1
 @dataclass
 class Rounds:
     """What each round measured: rows of the server by clients, rates and times of the bare sessions, of
-    which `best` names the quickest ways to run one, and of the engine stage's line alone."""
+    which `best` names the quickest ways to run one, and of the engine stage's line alone; and whose processor
+    time the crowd's requests took."""
 
     best: Sequence[Way]
     served: dict[int, list[Row]] = field(default_factory=dict)
     parts: dict[int, list[dict[str, Row]]] = field(default_factory=dict)
     bare: list[Row] = field(default_factory=list)
     line: list[Row] = field(default_factory=list)
+    processor: list[Row] = field(default_factory=list)
 
     def served_by(self, clients: int) -> Row:
         return _median(self.served[clients])
@@ -85,7 +90,10 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             analyzer.analyzer(tools, target(server), SERVICE, texts) as load,
         ):
             assert control
-            rounds = _go_round(size, load, control, bare, best)
+            stopwatch = partial(
+                processor_time, server.run.server_pid, shop.settings.repository, SERVICE, RELEASE
+            )
+            rounds = _go_round(size, load, control, bare, best, stopwatch)
     return draft.report(_figures(rounds), _goals(rounds))
 
 
@@ -100,14 +108,21 @@ def _goals(rounds: Rounds) -> list[Goal]:
 
 
 def _go_round(
-    size: Size, load: analyzer.Analyzer, control: Control, bare: Bare, best: Sequence[Way]
+    size: Size,
+    load: analyzer.Analyzer,
+    control: Control,
+    bare: Bare,
+    best: Sequence[Way],
+    stopwatch: Stopwatch,
 ) -> Rounds:
     rounds = Rounds(best)
     load.measure(8, WARM_UP)
     for _ in track(range(size.rounds), "server and bare session in turn", console=Console(stderr=True)):
         for clients, requests in size.requests.items():
-            with _parts(control, rounds.parts.setdefault(clients, [])):
+            with _parts(control, rounds.parts.setdefault(clients, [])), stopwatch() as taken:
                 rounds.served.setdefault(clients, []).append(load.measure(clients, requests))
+            if clients == CROWD:
+                rounds.processor.append({name: 1e3 * spent / requests for name, spent in taken.items()})
         rounds.line.append(bare.line(CROWD))
         rounds.bare.append(
             {
@@ -146,7 +161,23 @@ def _figures(rounds: Rounds) -> Figures:
         "the engine stage's line without Triton, 32 clients": _median(rounds.line),
         **torch,
         **{_clients(clients): rounds.served_by(clients) for clients in rounds.served},
+        **_processor(rounds),
         **_breakdown(rounds),
+    }
+
+
+def _processor(rounds: Rounds) -> Figures:
+    """Milliseconds of processor time a request of the crowd's, beside what the bare session takes for a text
+    at its best; and how many requests/s there could be at most, were Python's stages free: the engine's work
+    as its line does it alone, tritonserver and the load generator share the cores."""
+    spent, bare = _median(rounds.processor), _median(rounds.bare)
+    each = 1e3 * cores()
+    run = each / _median(rounds.line)["texts/s"]
+    least = run + spent["tritonserver"] + spent["load generator"]
+    table = {**spent, "bare session": each / max(bare[way.name] for way in rounds.best)}
+    return {
+        f"processor ms of a request, {CROWD} clients": table,
+        "requests/s at most, were the Python stages free": each / least,
     }
 
 
