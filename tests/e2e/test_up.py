@@ -12,6 +12,8 @@ import pytest
 
 from flow.workshops import SERVICE, news
 from installation import Installation
+from perennial.server.control import Control
+from perennial.types import text_tensor
 from perennial_client import Client, Feedback
 from serving import living, within
 
@@ -79,13 +81,22 @@ def test_down_stops_it_and_a_second_up_is_refused(home: Installation) -> None:
 
 
 def test_enough_corrections_become_a_release_without_a_failed_request(home: Installation) -> None:
-    with home.up() as (_, urls), Client(urls["grpc"]) as client:
+    with (
+        home.up() as (_, urls),
+        Client(urls["grpc"]) as client,
+        Control(urls["grpc"], secret="") as control,
+    ):
+        heads: dict[int, list[int]] = {1: [], 2: []}
 
         def release_that_answers() -> int:
-            return client.predict(SERVICE, "day 7777 it was zzz").release
+            answer = control.ask(f"{SERVICE}_timed", None, {"TEXT": text_tensor(["day 7777 it was zzz"])})
+            release = int(answer["PREDICTION_ID"].item().decode().split(".")[1])
+            heads[release].append(int(answer["HEAD"].item()))
+            return release
 
         client.feedback_many([Feedback(SERVICE, row.text, row.label, source="me") for row in news(400)])
         assert within(240, lambda: release_that_answers() == 2)
+        assert heads[2] == [1], "from its first answer on it has the head of what it was only judged by"
         assert client.predict(SERVICE, "day 7777 it was zzz").label == "negative"
         assert within(60, lambda: home.job_state() == "kept")
         assert home.told("rollback", SERVICE)["release"] == 1
