@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from perennial.children import die_with_parent
 from perennial.errors import Unavailable
 from perennial.jobs.workshop import cores
 from perennial.types import Array
@@ -40,8 +41,8 @@ MEMORY = 0.05
 """The share of a stream's rows that a method may keep."""
 JOINT: Literal["joint head"] = "joint head"
 JOINT_C = 0.01
-"""The best of 1e-4 to 0.1 on stream B of seed 77, which measures nothing else. So are the rates of steps, of
-the methods and of the rivals."""
+"""The best of 1e-4 to 0.1 on stream B of seed 77, which measures nothing else. So are, over its orders, the
+rates of steps, of the methods and of the rivals."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,14 @@ def name_of(learner: Learner) -> str:
 def pool() -> Iterator[Executor]:
     """A process a core; started afresh, for a fork would copy threads that torch has."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores(), context, initializer=threadpool_limits, initargs=(1,)) as executor:
+    with ProcessPoolExecutor(cores(), context, initializer=_begin) as executor:
         yield executor
+
+
+def _begin() -> None:
+    """In a process of the pool: one that is killed leaves none behind."""
+    die_with_parent()
+    threadpool_limits(1)
 
 
 def every(

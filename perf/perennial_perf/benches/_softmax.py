@@ -41,7 +41,7 @@ class SoftmaxHead:
 class Sgd(Here):
     """One row, one step, as in textbooks."""
 
-    RATE = 0.001
+    RATE = 0.0003
 
     def __init__(self, shape: Shape) -> None:
         self._head = SoftmaxHead(shape, self.RATE)
@@ -90,7 +90,7 @@ class Reservoir:
 class Replay(Here):
     """Fresh rows and as many old ones in each step (Chaudhry et al., arXiv:1902.10486)."""
 
-    RATE, BATCH = 0.01, 10
+    RATE, BATCH = 0.003, 10
 
     def __init__(self, shape: Shape) -> None:
         self._head, self._memory = SoftmaxHead(shape, self.RATE), Reservoir(shape)
@@ -120,7 +120,7 @@ class Derpp(Replay):
     with ER-ACE (Caccia et al., arXiv:2104.05025): fresh rows say nothing of labels that are not
     among them."""
 
-    ALPHA, BETA = 0.3, 0.5
+    RATE, ALPHA, BETA = 0.01, 0.3, 0.5
 
     def _step(self, inputs: Array, labels: Array, old: Array) -> None:
         head, memory = self._head, self._memory

@@ -20,7 +20,8 @@ from avalanche.training.storage_policy import ReservoirSamplingBuffer
 from avalanche.training.supervised import DER, ER_ACE, Naive
 from torch.utils.data import TensorDataset
 
-BATCH, RATE = 10, 0.01
+BATCH = 10
+RATES = {"ER": 0.003, "ER-ACE": 0.01, "DER++": 0.01}
 
 
 def replay(memory: int, **given: object) -> Naive:
@@ -44,7 +45,7 @@ class Learner:
         self._strategy = STRATEGIES[variant](
             shape["memory"],
             model=self._model,
-            optimizer=torch.optim.SGD(self._model.parameters(), lr=RATE),
+            optimizer=torch.optim.SGD(self._model.parameters(), lr=RATES[variant]),
             criterion=torch.nn.CrossEntropyLoss(),
             train_mb_size=BATCH,
             evaluator=None,

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 from river import linear_model, optim
 
-RATE = 0.001
+RATE = 0.0003
 
 
 class Learner:

@@ -1,4 +1,4 @@
-"""Vowpal Wabbit: one against all, with its adaptive, normalised updates at their defaults."""
+"""Vowpal Wabbit: one against all, with its adaptive, normalised updates."""
 
 import tempfile
 from pathlib import Path
@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from vowpalwabbit import Workspace
 
+RATE = 0.1
+
 
 class Learner:
     def __init__(self, variant: str, shape: dict[str, int]) -> None:
-        how = f"--{variant} {shape['labels']} --loss_function logistic --probabilities"
+        how = f"--{variant} {shape['labels']} --loss_function logistic --probabilities --learning_rate {RATE}"
         self._model = Workspace(f"{how} --random_seed {shape['seed']} --quiet")
 
     def learn(self, features: np.ndarray, labels: np.ndarray) -> None:
