@@ -51,37 +51,37 @@ class Course:
 
 def go(method: Method, stream: Stream, corpus: Corpus, features: Array) -> Course:
     """`features` (texts, size) are the corpus's; the method must be new."""
-    ends = set(stream.ends.tolist())
-    stops = sorted({*range(STEP, len(stream.rows), STEP), *ends})
-    tests, answered, began = [], [], method.clock()
-    gold, cpu_s = corpus.gold[stream.test], 0.0
-    for start, stop in zip([0, *stops], stops, strict=False):
+    gold, tests, before, cpu_s = corpus.gold[stream.test], [], [], 0.0
+    for start, stop in _steps(stream):
         events = np.arange(start, stop)
-        told, back = events[~stream.back[events]], events[stream.back[events]]
+        told, back = stream.rows[events[~stream.back[events]]], stream.rows[events[stream.back[events]]]
         if len(told):
-            asked = features[stream.rows[told]]
-            answered.append(np.column_stack([corpus.gold[stream.rows[told]], method.answer(asked).argmax(1)]))
-            began = method.clock()
-            method.learn(stream.rows[told], asked, stream.labels[told])
-            cpu_s += method.clock() - began
+            before.append(np.column_stack([corpus.gold[told], method.answer(features[told]).argmax(axis=1)]))
+        began = method.clock()
+        if len(told):
+            method.learn(told, features[told], stream.labels[events[~stream.back[events]]])
         if len(back):
-            began = method.clock()
-            method.forget(stream.rows[back], features[stream.rows[back]], stream.labels[back])
-            cpu_s += method.clock() - began
-        if stop in ends:
+            method.forget(back, features[back], stream.labels[events[stream.back[events]]])
+        cpu_s += method.clock() - began
+        if stop in stream.ends:
             tests.append(method.answer(features[stream.test]))
-    curve = np.array([scores(corpus, stream.test, test.argmax(1)) for test in tests])
-    right = np.array([test.argmax(1) == gold for test in tests])
-    asked_of = np.concatenate(answered)
+    right = np.array([test.argmax(axis=1) == gold for test in tests])  # (checkpoints, tests)
+    answered = np.concatenate(before)
     return Course(
         seen=stream.ends,
-        curve=curve,
-        prequential=float(f1s(asked_of[:, 0], asked_of[:, 1]).mean()),
+        curve=np.array([scores(corpus, stream.test, test.argmax(axis=1)) for test in tests]),
+        prequential=float(f1s(answered[:, 0], answered[:, 1]).mean()),
         flips=float((right[:-1] & ~right[1:]).mean()),
         ece=calibration_error(tests[-1], gold),
         cpu_s=cpu_s,
         kept_mb=method.kept() / 1e6,
     )
+
+
+def _steps(stream: Stream) -> list[tuple[int, int]]:
+    """From where to where: `STEP` events at most, and none across a checkpoint."""
+    stops = sorted({*range(STEP, len(stream.rows), STEP), *stream.ends.tolist()})
+    return list(zip([0, *stops[:-1]], stops, strict=True))
 
 
 def scores(corpus: Corpus, places: Array, said: Array) -> Array:
