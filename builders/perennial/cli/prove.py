@@ -31,7 +31,10 @@ def demo(
 def bench(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="engines, compress, serve, curves, peers, swap, feedback, head or rebuild.")
+        str,
+        typer.Argument(
+            help="engines, compress, serve, curves, peers, swap, feedback, head, learn or rebuild."
+        ),
     ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer requests, for a first look; goals stay.")

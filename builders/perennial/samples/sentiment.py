@@ -34,9 +34,9 @@ RATINGS = Package(
     licence="MIT; cite Hutto and Gilbert, ICWSM 2014",
 )
 _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
-_BUILD = "movie"
+BUILD = "movie"
 _FILES = {
-    _BUILD: "movieReviewSnippets",
+    BUILD: "movieReviewSnippets",
     "tweets": "tweets",
     "amazon": "amazonReviewSnippets",
     "nytimes": "nytEditorialSnippets",
@@ -60,12 +60,13 @@ class Sentiment:
 
     def data(self) -> list[Example]:
         """Film reviews, in the order that they were collected in; no text stands there twice."""
-        return [Example(rated.text, rated.label, source=_BUILD) for rated in self._rated(_BUILD)]
+        return [Example(rated.text, rated.label, source=BUILD) for rated in self.rated(BUILD)]
 
     def stream(self) -> dict[str, list[Rated]]:
-        return {domain: self._rated(domain) for domain in _FILES if domain != _BUILD}
+        return {domain: self.rated(domain) for domain in _FILES if domain != BUILD}
 
-    def _rated(self, domain: str) -> list[Rated]:
+    def rated(self, domain: str) -> list[Rated]:
+        """What people said of a domain's texts; of `BUILD` too, whose single ratings `data` leaves out."""
         with self._ratings.have(f"{domain}.jsonl").open(encoding="utf-8") as lines:
             rows = (json.loads(line) for line in lines)
             return [Rated(row["text"], row["label"], tuple(row["ratings"])) for row in rows]

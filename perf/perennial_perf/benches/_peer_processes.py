@@ -17,7 +17,6 @@ from pathlib import Path
 from perennial.children import die_with_parent
 from perennial.errors import Unavailable
 from perennial.server import ports
-from perennial_perf.benches._peers import Peer
 from perennial_perf.benches._sandbox import say
 from perennial_perf.connections import HttpConnection
 
@@ -26,19 +25,19 @@ _HOST = "127.0.0.1"
 _READY = ".ready"
 
 
-def install(home: Path, peer: Peer) -> Path:
-    """The python of the peer's own environment below `home`, made anew when its requirements change.
+def install(home: Path, name: str, requirements: Path) -> Path:
+    """The python of a peer's own environment below `home`, made anew when its requirements change.
 
     Raises `Unavailable` with pip's reason.
     """
-    digest = sha256(peer.requirements.read_bytes()).hexdigest()[:8]
-    folder = home / f"{peer.folder}-{digest}"
+    digest = sha256(requirements.read_bytes()).hexdigest()[:8]
+    folder = home / f"{name}-{digest}"
     python = folder / "bin/python"
     if not (folder / _READY).exists():
-        say(f"installing {peer.folder} into {folder}, a few minutes where it brings torch")
+        say(f"installing {name} into {folder}, a few minutes where it brings torch")
         shutil.rmtree(folder, ignore_errors=True)
         _run(sys.executable, "-m", "venv", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--requirement", str(peer.requirements))
+        _run(str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements))
         (folder / _READY).touch()
     return python
 

@@ -107,7 +107,7 @@ def _rivals(
             setup = partial(
                 server_of,
                 peer,
-                python=install(home, peer),
+                python=install(home, peer.folder, peer.requirements),
                 model=models[peer.graph],
                 log=logs / f"peers-{peer.folder}.log",
                 texts=texts,
