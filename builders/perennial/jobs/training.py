@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch.nn import Module
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
 from perennial import machine
@@ -91,11 +91,13 @@ def train(
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     task.freeze(model, options.trainable_layers)
-    optimizer = AdamW(_groups(model, options.weight_decay), lr=options.learning_rate)
+    steps = getattr(torch.optim, learner.optimizer)
+    optimizer = steps(_groups(model, options.weight_decay), lr=options.learning_rate)
     stopped: Stopped = "done"
     step, epoch, total = 0, 0, options.max_steps
     with SummaryWriter(str(folder)) as board:
         best = _Best(task, model, material.validation, options.metric, board)
+        learner.prepare(task, model, material.fresh, material.old)
         while stopped == "done" and epoch < options.epochs and step < total:
             epoch += 1
             model.train()
@@ -116,7 +118,6 @@ def train(
                 if time.monotonic() - began > options.max_seconds:
                     stopped = "out of time"
                     break
-            learner.after(model)
             best.look(epoch, step)
             if stopped == "done" and epoch - best.epoch >= options.patience:
                 stopped = "no better"

@@ -59,10 +59,24 @@ class ClassifyTask:
 
     def loss(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each example times its weight, averaged over the batch."""
-        targets, weights = _columns(model, batch), torch.tensor([example.weight for example in batch])
+        weights = torch.tensor([example.weight for example in batch])
+        costs = cross_entropy(self.logits(model, batch), self.columns(model, batch), reduction="none")
+        return (costs * weights).mean()
+
+    def logits(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits = model(*_ids(model, [example.text for example in batch]))
-        return (cross_entropy(logits.float(), targets, reduction="none") * weights).mean()
+            logits: Tensor = model(*_ids(model, [example.text for example in batch]))
+        return logits.float()
+
+    def columns(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
+        known = {label: column for column, label in enumerate(model.labels)}
+        for example in batch:
+            if example.label not in known:
+                raise TrainingFailed(
+                    f"label {example.label!r} of {example.text[:60]!r} is not one of {list(known)}; "
+                    "mend the row, or build the service anew with the label"
+                )
+        return torch.tensor([known[example.label] for example in batch])
 
     def score(self, model: Classifier, examples: Sequence[Example]) -> Scores:
         columns = self._logits(model, examples).argmax(1)
@@ -124,7 +138,7 @@ class ClassifyTask:
         """
         if not validation:
             return 1.0
-        logits, targets = self._logits(model, validation), _columns(model, validation)
+        logits, targets = self._logits(model, validation), self.columns(model, validation)
 
         def cost(log_temperature: float) -> float:
             return float(cross_entropy(logits / math.exp(log_temperature), targets))
@@ -173,17 +187,6 @@ def _bears_bfloat16(model: Classifier) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _columns(model: Classifier, examples: Sequence[Example]) -> Tensor:
-    known = {label: column for column, label in enumerate(model.labels)}
-    for example in examples:
-        if example.label not in known:
-            raise TrainingFailed(
-                f"label {example.label!r} of {example.text[:60]!r} is not one of {list(known)}; "
-                "mend the row, or build the service anew with the label"
-            )
-    return torch.tensor([known[example.label] for example in examples])
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:
