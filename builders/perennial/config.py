@@ -24,7 +24,7 @@ from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
 from perennial.predictions import SERVICE_NAME
 from perennial.state import State
-from perennial.types import Runtime
+from perennial.types import Moving, Runtime
 
 FILE = Path("perennial.toml")
 PREFIX = "PERENNIAL_"
@@ -82,7 +82,7 @@ class WorkerSettings(_Section):
 class TrainingSettings(_Section):
     """How one kind of job trains. At `max_steps` it ends, so that its time does not grow with the data;
     `max_seconds` is a guard: a run that it ends is not repeatable. `balance` is the power in `jobs.balance`;
-    `threads` 0 takes every core.
+    `trainable_layers` are those of "last-k"; `threads` 0 takes every core.
 
     On 1,100 single ratings of tweets these reached a macro-F1 of .72 there (.45 before) in 55 s, and so did
     three epochs at 2e-4 in 87 s; three epochs of all six layers at 1e-4 reached .66 in 102 s."""
@@ -92,6 +92,7 @@ class TrainingSettings(_Section):
     max_steps: Positive = 400
     learning_rate: Annotated[float, Field(gt=0.0)] = 3e-4
     batch_size: Positive = 32
+    trainable: Moving = "last-k"
     trainable_layers: Annotated[int, Field(ge=0)] = 3
     balance: Share = 0.5
     max_seconds: Seconds = 900.0

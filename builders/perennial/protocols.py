@@ -17,6 +17,7 @@ from perennial.types import (
     Job,
     JobState,
     Lease,
+    Moving,
     NewFeedback,
     Placement,
     Rated,
@@ -77,8 +78,13 @@ class Trainable(Protocol):
         """Where each row's label stands among the logits: (rows,). `TrainingFailed` for a label that the
         service lacks."""
 
-    def freeze(self, model: Module, last_layers: int) -> None:
-        """Let only the head and the encoder's last `last_layers` layers learn; embeddings stand still."""
+    def freeze(self, model: Module, but: Moving, last_layers: int) -> None:
+        """Let only these weights learn, of "last-k" so many layers; embeddings stand still in all but "full".
+        `ConfigError` where "lora" does not know the network."""
+
+    def merge(self, model: Module) -> None:
+        """Make what `freeze` added a part of the weights: the model answers as before, and has the shape that
+        it was loaded with."""
 
     def score(self, model: Module, examples: Sequence[Example]) -> Scores:
         """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""

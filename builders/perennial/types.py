@@ -18,6 +18,10 @@ Runtime = Literal["embedded", "container"]
 """Where a release is loaded: the wheel's tritonserver, or NVIDIA's container with its C++ backends."""
 
 
+Moving = Literal["head", "lora", "last-k", "full"]
+"""Which weights learn: the head, and beside it none, low-rank additions to all layers, the last, or all."""
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One tensor of a model's signature, in Triton's words. `shape` leaves out the batch; -1 is free."""

@@ -97,6 +97,13 @@ def test_what_is_frozen_stands_still(trained: Train, tiny_encoder: Path) -> None
     assert moved and not [name for name in moved if "embeddings" in name or "layer.0." in name]
 
 
+def test_a_candidate_of_lora_is_a_network_like_its_parent(trained: Train, tiny_encoder: Path) -> None:
+    """Its best weights are those that answer, after what was added to them became a part of them."""
+    report, model = trained("derpp", epochs=3, trainable="lora")
+    assert list(weights(model)) == list(weights(classify().load(tiny_encoder, LABELS)))
+    assert classify().score(model, MATERIAL.validation).metrics == report.after
+
+
 def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(trained: Train) -> None:
     report, model = trained(task=Judge([0.1, 0.7, 0.6, 0.7]), epochs=9)
     assert (report.stopped, report.epochs, report.best_epoch) == ("no better", 3, 1)

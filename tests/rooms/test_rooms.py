@@ -50,6 +50,7 @@ FENCES = {
         "engines/_torch_*.py",
     ),
     "transformers": ("tasks/*/_train_*.py",),
+    "peft": ("tasks/*/_train_*.py",),
     "onnx": ("tasks/*/_train_*.py", "engines/*.py"),
     "onnxruntime": ("engines/onnxruntime.py", "engines/_*.py"),
     "openvino": ("engines/openvino.py",),
@@ -162,6 +163,7 @@ def test_a_module_says_what_it_knows() -> None:
 HEAVY = (
     "torch",
     "transformers",
+    "peft",
     "onnx",
     "onnxscript",
     "onnxruntime",

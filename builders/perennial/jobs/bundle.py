@@ -23,7 +23,7 @@ from perennial.types import Bundle
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
 PACKAGES = (
-    *("nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt"),
+    *("nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "tensorrt"),
     *("tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
 )
 

@@ -18,10 +18,10 @@ from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 
 from perennial.errors import TrainingFailed
-from perennial.tasks.classify import _train_anatomy, _train_graph, _train_network
+from perennial.tasks.classify import _train_anatomy, _train_graph, _train_moving, _train_network
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._train_network import Classifier
-from perennial.types import Array, Example, Scores, Tensors
+from perennial.types import Array, Example, Moving, Scores, Tensors
 
 __all__ = ["ClassifyTask"]
 
@@ -47,15 +47,11 @@ class ClassifyTask:
     def save(self, model: Classifier, folder: Path) -> None:
         _train_network.save(model, folder)
 
-    def freeze(self, model: Classifier, last_layers: int) -> None:
-        """What is defined after the stack of layers learns as well."""
-        stack = _train_anatomy.layers(model)
-        stacked = {id(weight) for weight in stack.parameters()}
-        moving = {id(weight) for weight in stack[max(0, len(stack) - last_layers) :].parameters()}
-        below = True
-        for weight in model.parameters():
-            below = below and id(weight) not in stacked
-            weight.requires_grad = id(weight) in moving or not (below or id(weight) in stacked)
+    def freeze(self, model: Classifier, but: Moving, last_layers: int) -> None:
+        _train_moving.freeze(model, but, last_layers)
+
+    def merge(self, model: Classifier) -> None:
+        _train_moving.merge(model)
 
     def loss(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each example times its weight, averaged over the batch."""
