@@ -129,6 +129,10 @@ class ServiceSettings(_Section):
     schedule: Annotated[str, AfterValidator(_cron)] = ""
     max_rows: Positive = 2000
     max_attempts: Positive = 3
+    source_trust: dict[str, Share] = {}
+    """By a source's name how far it is trusted, 1 where it is not here; "" are rows without a source."""
+    source_cap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The share of a rebuild's rows that one source may be. What is above it is never learned."""
 
     build: Annotated[TrainingSettings, BeforeValidator(_like_first)] = FIRST
     rebuild: TrainingSettings = TrainingSettings()

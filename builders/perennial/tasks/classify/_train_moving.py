@@ -37,7 +37,7 @@ def merge(model: Classifier) -> None:
 
 
 def _adapted(network: Any) -> Any:
-    from peft import LoraConfig, LoraModel  # 2 s, which few trainings need
+    from peft import LoraConfig, LoraModel  # takes seconds, which few trainings need
 
     how = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(_ADAPTED))
     try:
