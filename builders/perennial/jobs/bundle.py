@@ -61,7 +61,7 @@ def _write_data(run: Run, folder: Path) -> dict[str, int]:
     folder.mkdir()
     settings, seen = run.settings, run.parent.manifest["seen"] if run.parent else {}
     grown = {
-        "memory": (run.read("old"), run.read("train"), settings.memory_rows),
+        "memory": (run.read("old"), run.learned(), settings.memory_rows),
         "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),
         "validation": (run.read("validation"), [], settings.validation_rows),
     }
