@@ -89,6 +89,9 @@ class Trainable(Protocol):
     def score(self, model: Module, examples: Sequence[Example]) -> Scores:
         """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""
 
+    def confusion(self, model: Module, examples: Sequence[Example]) -> Array:
+        """(labels, labels): for each right label, by row, how often each was answered."""
+
     def export(self, model: Module, folder: Path) -> None:
         """Write the network into `folder` as the two files of an `Exported`: inputs and outputs as the
         codec's signature names them, with any number of rows and of tokens."""

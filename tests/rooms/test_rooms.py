@@ -71,7 +71,7 @@ FENCES = {
     "grpc": ("server/*",),
     "httpx": ("server/*",),
     "scipy": ("gates/*", "jobs/watch.py"),
-    "sklearn": ("tasks/*/*", "gates/*", "jobs/noise.py"),
+    "sklearn": ("tasks/*/*", "gates/*", "jobs/confusion.py", "jobs/noise.py"),
     "cleanlab": ("jobs/noise.py",),
     "pydantic": ("config.py", "engine_options.py", "jobs/data.py"),
     "typer": ("cli/*",),

@@ -15,12 +15,13 @@ from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, Conflict, NotFound
+from perennial.jobs import confusion
 from perennial.jobs import release as releases_of
 from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME
-from perennial.types import Job
+from perennial.types import Bundle, Job
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 
@@ -185,6 +186,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "engine": f"{manifest['engine']} {manifest['precision']}",
                 "previous": manifest["lineage"]["previous"],
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
+                "report": _report(shop, bundle),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
             }
         )
@@ -205,6 +207,13 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
     ]
     columns = ("release", "state", "created", "engine", "previous", "feedback rows", "quality gate")
     console.print(table(service, columns, cells))
+    if named := next((row["report"] for row in reversed(rows) if row["report"]), None):
+        say(f"what the newest answers wrong: {named}, with .json and .png beside it")
+
+
+def _report(shop: Workshop, bundle: Bundle) -> str | None:
+    path = confusion.path(shop.state, bundle.service, bundle.release).with_suffix(".txt")
+    return str(path) if path.is_file() else None
 
 
 def _state(release: int, serving: int | None, published: list[int]) -> str:

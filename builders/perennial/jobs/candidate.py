@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import between, data, engines, noise, training
+from perennial.jobs import between, confusion, data, engines, noise, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
@@ -87,7 +87,18 @@ def judge_quality(run: Run) -> Result:
     allowed = run.job.payload.get("max_drop", 0.0) / 100
     wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
     must_gain = run.job.kind != "compress"
+    _write_confusion(run, held_out)
     return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **wanted, must_gain=must_gain)
+
+
+def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
+    """For a person; also of a candidate that is then refused."""
+    task, model = trainable(run.task), _model(run)
+    confusion.write(
+        confusion.path(run.shop.state, run.job.service, run.job.release),
+        run.job.steps["snapshot"]["labels"],
+        {name: task.confusion(model, examples) for name, examples in held_out.items()},
+    )
 
 
 def export(run: Run) -> Result:
