@@ -65,7 +65,8 @@ def test_a_flood_is_cut_to_its_share_of_what_is_learned_and_recorded(shop: Works
     shop.store.add_feedback(said)
     run = begin(replace(shop, settings=settings))
     taken = snapshot.take(run)
-    assert (taken["rows"], taken["over_cap"], len(taken["feedback_rows"])) == (428, {"flood": 172}, 600)
+    assert (taken["rows"], len(taken["feedback_rows"])) == (428, 600)
+    assert taken["sources"] == {"trust": {"user 1": 0.5}, "cap": 0.3, "over_cap": {"flood": 172}}
     learned = [example for name in ("train", "validation", "fresh") for example in run.read(name)]
     assert sum(example.source == "flood" for example in learned) == 128
     assert {example.weight for example in learned if example.source == "user 1"} == {0.5}

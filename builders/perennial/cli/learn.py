@@ -212,7 +212,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
 
 
 def _report(shop: Workshop, bundle: Bundle) -> str | None:
-    path = confusion.path(shop.state, bundle.service, bundle.release).with_suffix(".txt")
+    path = confusion.report_at(shop.state, bundle.service, bundle.release).with_suffix(".txt")
     return str(path) if path.is_file() else None
 
 

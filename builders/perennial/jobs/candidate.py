@@ -72,7 +72,9 @@ def _without_mistakes(
     if not how.noise_filter:
         return fresh
     run.report("train", 0, 0, "looking for mistaken labels")
-    mistakes = noise.mistaken(cast(Compressible, task), model, fresh, run.read("old"), run.settings.seed)
+    mistakes = noise.mistaken(
+        cast(Compressible, task), model, fresh, run.read("old"), run.settings.seed, how.threads or cores()
+    )
     data.write(folder / MISTAKES, mistakes)
     left_out = set(mistakes)
     return [row for row in fresh if row not in left_out]
@@ -95,7 +97,7 @@ def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
     """For a person; also of a candidate that is then refused."""
     task, model = trainable(run.task), _model(run)
     confusion.write(
-        confusion.path(run.shop.state, run.job.service, run.job.release),
+        confusion.report_at(run.shop.state, run.job.service, run.job.release),
         run.job.steps["snapshot"]["labels"],
         {name: task.confusion(model, examples) for name, examples in held_out.items()},
     )

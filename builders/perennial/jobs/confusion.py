@@ -16,7 +16,7 @@ from perennial.state import State
 from perennial.types import Array
 
 
-def path(state: State, service: str, release: int) -> Path:
+def report_at(state: State, service: str, release: int) -> Path:
     """Where a candidate's report stands; without its suffix."""
     return state.folder("reports") / f"{service}-{release}"
 

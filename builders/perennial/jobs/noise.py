@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn import Module
 
 from perennial.protocols import Compressible
@@ -29,17 +30,24 @@ STRENGTH = 0.01
 
 
 def mistaken(
-    task: Compressible, model: Module, fresh: Sequence[Example], old: Sequence[Example], seed: int
+    task: Compressible,
+    model: Module,
+    fresh: Sequence[Example],
+    old: Sequence[Example],
+    seed: int,
+    threads: int,
 ) -> list[Example]:
     """Those of `fresh`, in their order; `old` helps to tell. Rows of a label that has fewer than `FOLDS` are
     not judged."""
+    torch.set_num_threads(threads)
     counts = Counter(row.label for row in (*fresh, *old))
     rows = [row for row in (*fresh, *old) if counts[row.label] >= FOLDS]
     labels = sorted({row.label for row in rows})
     if len(labels) < 2:
         return []
     given = np.array([labels.index(row.label) for row in rows])
-    issues = _issues(given, _out_of_fold(_features(task, model, rows), given, seed))
+    with threadpool_limits(threads):  # numpy's and sklearn's, which know nothing of torch's
+        issues = _issues(given, _out_of_fold(_features(task, model, rows), given, seed))
     judged = sum(counts[row.label] >= FOLDS for row in fresh)
     return [row for row, issue in zip(rows[:judged], issues[:judged], strict=True) if issue]
 

@@ -98,7 +98,11 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "task": base.manifest["task"],
         "labels": base.manifest["labels"],
         "rows": len(said),
-        "over_cap": over_cap,
+        "sources": {
+            "trust": settings.source_trust,
+            "cap": settings.source_cap,
+            "over_cap": over_cap,
+        },
         "feedback_rows": [row.row for row in rows],
         "data_sha256": data.digest([*said.values()]),
     }
