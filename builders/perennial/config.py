@@ -24,7 +24,7 @@ from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
 from perennial.predictions import SERVICE_NAME
 from perennial.state import State
-from perennial.types import Moving, Runtime
+from perennial.types import Augmentation, Moving, Runtime
 
 FILE = Path("perennial.toml")
 PREFIX = "PERENNIAL_"
@@ -83,8 +83,8 @@ class TrainingSettings(_Section):
     """How one kind of job trains. At `max_steps` it ends, so that its time does not grow with the data;
     `max_seconds` is a guard: a run that it ends is not repeatable. `balance` is the power in `jobs.balance`;
     `trainable_layers` are those of "last-k"; `noise_filter` leaves out what looks mistaken (`jobs.noise`);
-    `interpolate` is how far the weights go back to where they began, "auto" what validation prefers
-    (`jobs.between`); `threads` 0 takes every core.
+    `augment` adds copies with other words (`jobs.augment`); `interpolate` is how far the weights go back to
+    where they began, "auto" what validation prefers (`jobs.between`); `threads` 0 takes every core.
 
     On 1,100 single ratings of tweets these reached a macro-F1 of .72 there (.45 before) in 55 s, and so did
     three epochs at 2e-4 in 87 s; three epochs of all six layers at 1e-4 reached .66 in 102 s."""
@@ -98,6 +98,7 @@ class TrainingSettings(_Section):
     trainable_layers: Annotated[int, Field(ge=0)] = 3
     balance: Share = 0.5
     noise_filter: bool = False
+    augment: tuple[Augmentation, ...] = ()
     interpolate: Share | Literal["auto"] = 0.0
     max_seconds: Seconds = 900.0
     threads: Annotated[int, Field(ge=0)] = 1

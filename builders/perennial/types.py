@@ -22,6 +22,9 @@ Moving = Literal["head", "lora", "last-k", "full"]
 """Which weights learn: the head, and beside it none, low-rank additions to all layers, the last, or all."""
 
 
+Augmentation = Literal["word-dropout", "synonyms"]
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One tensor of a model's signature, in Triton's words. `shape` leaves out the batch; -1 is free."""

@@ -12,7 +12,14 @@ from perennial.jobs.workshop import Workshop
 from tiny import LABELS
 
 HOW = TRAINING.model_copy(
-    update={"learner": "derpp", "trainable": "lora", "epochs": 2, "noise_filter": True, "interpolate": 0.5}
+    update={
+        "learner": "derpp",
+        "trainable": "lora",
+        "epochs": 2,
+        "noise_filter": True,
+        "augment": ("word-dropout",),
+        "interpolate": 0.5,
+    }
 )
 
 

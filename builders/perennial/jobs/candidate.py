@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import between, confusion, data, engines, noise, training
+from perennial.jobs import augment, between, confusion, data, engines, noise, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
@@ -32,7 +32,8 @@ def train(run: Run) -> Result:
     model = task.load(start, run.job.steps["snapshot"]["labels"])
     began = between.weights(model)
     with run.fresh("train") as folder:
-        fresh = _without_mistakes(run, how, task, model, folder)
+        learned = _without_mistakes(run, how, task, model, folder)
+        fresh = augment.augmented(learned, how.augment, settings.seed)
         report = training.train(
             task,
             plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed),
@@ -53,12 +54,12 @@ def train(run: Run) -> Result:
         "start": str(start),
         "start_sha256": data.file_digest(start.glob("*.safetensors")),
         "report": {**asdict(report), "after": after, "interpolated": share},
-        "learned": len(fresh),
+        "learned": len(learned),
     }
 
 
 def _options(run: Run, how: TrainingSettings) -> training.Options:
-    elsewhere = {"learner", "batch_size", "threads", "balance", "noise_filter", "interpolate"}
+    elsewhere = {"learner", "batch_size", "threads", "balance", "noise_filter", "augment", "interpolate"}
     return training.Options(
         **how.model_dump(exclude=elsewhere), seed=run.settings.seed, threads=how.threads or cores()
     )
