@@ -23,8 +23,8 @@ from perennial.types import Bundle
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
 PACKAGES = (
-    *("nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "tensorrt"),
-    *("tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
+    *("cleanlab", "nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "scikit-learn"),
+    *("tensorrt", "tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
 )
 
 
