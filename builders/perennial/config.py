@@ -24,7 +24,7 @@ from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
 from perennial.predictions import SERVICE_NAME
 from perennial.state import State
-from perennial.types import Augmentation, Moving, Runtime
+from perennial.types import Moving, Runtime
 
 FILE = Path("perennial.toml")
 PREFIX = "PERENNIAL_"
@@ -98,7 +98,7 @@ class TrainingSettings(_Section):
     trainable_layers: Annotated[int, Field(ge=0)] = 3
     balance: Share = 0.5
     noise_filter: bool = False
-    augment: tuple[Augmentation, ...] = ()
+    augment: tuple[Literal["word-dropout", "synonyms"], ...] = ()
     interpolate: Share | Literal["auto"] = 0.0
     max_seconds: Seconds = 900.0
     threads: Annotated[int, Field(ge=0)] = 1

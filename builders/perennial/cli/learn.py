@@ -21,7 +21,7 @@ from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.predictions import SERVICE_NAME
-from perennial.types import Bundle, Job
+from perennial.types import Job
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 
@@ -186,7 +186,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "engine": f"{manifest['engine']} {manifest['precision']}",
                 "previous": manifest["lineage"]["previous"],
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
-                "report": _report(shop, bundle),
+                "report": confusion.report_of(shop.state, service, bundle.release),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
             }
         )
@@ -209,11 +209,6 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
     console.print(table(service, columns, cells))
     if named := next((row["report"] for row in reversed(rows) if row["report"]), None):
         say(f"what the newest answers wrong: {named}, with .json and .png beside it")
-
-
-def _report(shop: Workshop, bundle: Bundle) -> str | None:
-    path = confusion.report_at(shop.state, bundle.service, bundle.release).with_suffix(".txt")
-    return str(path) if path.is_file() else None
 
 
 def _state(release: int, serving: int | None, published: list[int]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from perennial.errors import Unavailable
-from perennial.types import Augmentation, Example
+from perennial.types import Example
 
 RATE = 0.1
 """The share of words that change."""
@@ -23,7 +23,7 @@ Change = Callable[[str, Random], str]
 """What a word becomes; empty where it goes."""
 
 
-def augmented(rows: Sequence[Example], ways: Sequence[Augmentation], seed: int) -> list[Example]:
+def augmented(rows: Sequence[Example], ways: Sequence[str], seed: int) -> list[Example]:
     """The rows, then for each way the copies of those that it changes and leaves some words of. `Unavailable`
     for synonyms where WordNet is not here."""
     rng, copies = Random(seed), []
@@ -54,7 +54,7 @@ def _synonyms() -> Change:
     return change
 
 
-_WAYS: dict[Augmentation, Callable[[], Change]] = {"word-dropout": _dropout, "synonyms": _synonyms}
+_WAYS: dict[str, Callable[[], Change]] = {"word-dropout": _dropout, "synonyms": _synonyms}
 _PARTS = re.compile(r"(\W*)(.*?)(\W*)", re.DOTALL)
 
 

@@ -97,8 +97,10 @@ def judge_quality(run: Run) -> Result:
 def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
     """For a person; also of a candidate that is then refused."""
     task, model = trainable(run.task), _model(run)
-    confusion.write(
-        confusion.report_at(run.shop.state, run.job.service, run.job.release),
+    confusion.keep(
+        run.shop.state,
+        run.job.service,
+        run.job.release,
         run.job.steps["snapshot"]["labels"],
         {name: task.confusion(model, examples) for name, examples in held_out.items()},
     )

@@ -16,9 +16,16 @@ from perennial.state import State
 from perennial.types import Array
 
 
-def report_at(state: State, service: str, release: int) -> Path:
-    """Where a candidate's report stands; without its suffix."""
-    return state.folder("reports") / f"{service}-{release}"
+def report_of(state: State, service: str, release: int) -> str | None:
+    """Where the text of a candidate's report is, if it is; picture and JSON are beside it."""
+    path = _place(state, service, release).with_suffix(".txt")
+    return str(path) if path.is_file() else None
+
+
+def keep(
+    state: State, service: str, release: int, labels: Sequence[str], matrices: Mapping[str, Array]
+) -> None:
+    write(_place(state, service, release), labels, matrices)
 
 
 def write(path: Path, labels: Sequence[str], matrices: Mapping[str, Array]) -> None:
@@ -50,3 +57,8 @@ def _report(labels: Sequence[str], matrix: Array, **how: Any) -> Any:
         zero_division=0.0,
         **how,
     )
+
+
+def _place(state: State, service: str, release: int) -> Path:
+    """Without a suffix."""
+    return state.folder("reports") / f"{service}-{release}"
