@@ -21,6 +21,7 @@ from perennial.types import (
     Job,
     JobState,
     Lease,
+    Moving,
     NewFeedback,
     Placement,
     Rated,
@@ -82,11 +83,26 @@ class Trainable(Protocol):
     def loss(self, model: Module, batch: Sequence[Example]) -> Tensor:
         """Mean loss of the batch, each example weighted by its trust: a scalar."""
 
-    def freeze(self, model: Module, last_layers: int) -> None:
-        """Let only the head and the encoder's last `last_layers` layers learn; embeddings stand still."""
+    def logits(self, model: Module, batch: Sequence[Example]) -> Tensor:
+        """(rows, labels), float32, differentiable."""
+
+    def columns(self, model: Module, batch: Sequence[Example]) -> Tensor:
+        """Where each row's label stands among the logits: (rows,). `TrainingFailed` for a label that the
+        service lacks."""
+
+    def freeze(self, model: Module, but: Moving, last_layers: int) -> None:
+        """Let only these weights learn, of "last-k" so many layers; embeddings stand still in all but "full".
+        `ConfigError` where "lora" does not know the network."""
+
+    def merge(self, model: Module) -> None:
+        """Make what `freeze` added a part of the weights: the model answers as before, and has the shape that
+        it was loaded with."""
 
     def score(self, model: Module, examples: Sequence[Example]) -> Scores:
         """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""
+
+    def confusion(self, model: Module, examples: Sequence[Example]) -> Array:
+        """(labels, labels): for each right label, by row, how often each was answered."""
 
     def export(self, model: Module, folder: Path) -> None:
         """Write the network into `folder` as the two files of an `Exported`: inputs and outputs as the
@@ -166,15 +182,21 @@ class Learner(Protocol):
     Two learners that were made alike give the same batches, epoch by epoch.
     """
 
+    optimizer: str
+    """Which of `torch.optim` takes its steps."""
+
     def __init__(self, batch_size: int, seed: int) -> None: ...
+
+    def prepare(
+        self, task: Trainable, model: Module, fresh: Sequence[Example], old: Sequence[Example]
+    ) -> None:
+        """Called once, before the first step, with the model as it begins: in a rebuild the serving release's
+        checkpoint. `fresh` and `old` are those of every epoch."""
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
         """One epoch. `old` is the release's memory of what earlier releases learned."""
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor: ...
-
-    def after(self, model: Module) -> None:
-        """Called once after each epoch."""
 
 
 class Recipe(Protocol):

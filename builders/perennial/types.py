@@ -16,6 +16,8 @@ Tensors = dict[str, Array]
 
 Runtime = Literal["embedded", "container"]
 """Where a release is loaded: the wheel's tritonserver, or NVIDIA's container with its C++ backends."""
+Moving = Literal["head", "lora", "last-k", "full"]
+"""Which weights learn: the head, and beside it none, low-rank additions to all layers, the last, or all."""
 
 
 @dataclass(frozen=True)

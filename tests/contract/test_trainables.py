@@ -111,16 +111,60 @@ def test_a_label_that_the_service_lacks_is_named(task: Any, tiny_release: Path) 
         task.loss(model, [Example("good", "joyful")])
 
 
-@pytest.mark.parametrize(("layers", "moving"), [(0, set()), (1, {"1"}), (2, {"0", "1"}), (9, {"0", "1"})])
-def test_the_head_and_the_last_layers_learn(
-    task: Any, tiny_release: Path, layers: int, moving: set[str]
+@pytest.mark.parametrize(
+    ("but", "layers", "moving"),
+    [
+        ("head", 3, set()),
+        ("last-k", 0, set()),
+        ("last-k", 1, {"1"}),
+        ("last-k", 2, {"0", "1"}),
+        ("last-k", 9, {"0", "1"}),
+        ("lora", 0, {"0", "1"}),
+        ("full", 0, {"0", "1"}),
+    ],
+)
+def test_the_head_learns_and_of_the_stack_what_is_asked_for(
+    task: Any, tiny_encoder: Path, but: str, layers: int, moving: set[str]
 ) -> None:
-    model = task.load(tiny_release / "checkpoint", LABELS)
-    task.freeze(model, layers)
+    model = task.load(tiny_encoder, LABELS)
+    task.freeze(model, but, layers)
     learning = {name for name, weight in model.named_parameters() if weight.requires_grad}
     assert {name.split("layer.")[1][0] for name in learning if "layer." in name} == moving
     assert {"head.weight", "head.bias"} <= learning
-    assert not any("embeddings" in name for name in learning)
+    assert any("embeddings" in name for name in learning) == (but == "full")
+    added = {name.split("self.")[1].split(".")[0] for name in learning if "lora_" in name}
+    assert added == ({"query", "value"} if but == "lora" else set())
+
+
+def test_what_lora_added_is_merged_into_a_checkpoint_as_any_other(
+    task: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    model = task.load(tiny_encoder, LABELS)
+    names = list(model.state_dict())
+    task.freeze(model, "lora", 0)
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-2)
+    for _ in range(5):
+        optimizer.zero_grad()
+        task.loss(model, EXAMPLES[:6]).backward()
+        optimizer.step()
+    adapted = logits(task, model)
+    task.merge(model)
+    assert list(model.state_dict()) == names
+    np.testing.assert_allclose(logits(task, model), adapted, atol=1e-5)
+    before = task.load(tiny_encoder, LABELS).state_dict()[
+        "network.encoder.layer.0.attention.self.query.weight"
+    ]
+    assert not torch.equal(model.network.encoder.layer[0].attention.self.query.weight, before)
+    task.save(model, tmp_path)
+    np.testing.assert_allclose(logits(task, task.load(tmp_path, LABELS)), adapted, atol=1e-5)
+
+
+def test_a_network_that_lora_does_not_know_is_refused_in_one_line(task: Any, tiny_encoder: Path) -> None:
+    model = task.load(tiny_encoder, LABELS)
+    for layer in model.network.encoder.layer:
+        layer.attention.self = torch.nn.Identity()
+    with pytest.raises(ConfigError, match="LoRA finds no query and value in a BertModel; choose another"):
+        task.freeze(model, "lora", 0)
 
 
 def test_its_own_score_is_what_the_codec_says_of_the_session(task: Any, tiny_release: Path) -> None:

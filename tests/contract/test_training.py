@@ -76,7 +76,8 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize("name", plugins.names("learners"))
 def test_every_learner_teaches(name: str, trained: Train) -> None:
-    report, model = trained(name, PLENTY, epochs=6, patience=6)
+    own = {"learning_rate": 0.05, "max_steps": 720} if name == "sgd" else {}
+    report, model = trained(name, PLENTY, epochs=6, patience=6, **own)
     assert (report.stopped, report.epochs) == ("done", 6)
     assert report.before["macro_f1"] < 0.3
     assert report.after["macro_f1"] > 0.5
@@ -94,6 +95,13 @@ def test_what_is_frozen_stands_still(trained: Train, tiny_encoder: Path) -> None
     before = weights(classify().load(tiny_encoder, LABELS))
     moved = {name for name, weight in weights(model).items() if not torch.equal(weight, before[name])}
     assert moved and not [name for name in moved if "embeddings" in name or "layer.0." in name]
+
+
+def test_a_candidate_of_lora_is_a_network_like_its_parent(trained: Train, tiny_encoder: Path) -> None:
+    """Its best weights are those that answer, after what was added to them became a part of them."""
+    report, model = trained("derpp", epochs=3, trainable="lora")
+    assert list(weights(model)) == list(weights(classify().load(tiny_encoder, LABELS)))
+    assert classify().score(model, MATERIAL.validation).metrics == report.after
 
 
 def test_the_best_weights_are_kept_and_training_stops_when_nothing_gets_better(trained: Train) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flow.workshops import SERVICE, lease_of, news, workshop
+from flow.workshops import SERVICE, TEACH, lease_of, news, workshop
 from perennial.errors import Broken
 from perennial.jobs import data, snapshot
 from perennial.jobs.data import MIN_ROWS
@@ -55,6 +55,21 @@ def test_a_correction_of_a_text_that_judges_judges_and_is_not_learned(shop: Work
         assert now[1 : len(before)] == before[1:]
     others = [example.text for name in ("train", "fresh") for example in run.read(name)]
     assert not {text.upper() for text in texts.values()}.intersection(others)
+
+
+def test_a_flood_is_cut_to_its_share_of_what_is_learned_and_recorded(shop: Workshop) -> None:
+    careful = TEACH.model_copy(update={"source_cap": 0.3, "source_trust": {"user 1": 0.5}})
+    settings = shop.settings.model_copy(update={"services": {SERVICE: careful}})
+    sources = [*(f"user {number % 10}" for number in range(300)), *["flood"] * 300]
+    said = [replace(row, source=source) for row, source in zip(news(600), sources, strict=True)]
+    shop.store.add_feedback(said)
+    run = begin(replace(shop, settings=settings))
+    taken = snapshot.take(run)
+    assert (taken["rows"], len(taken["feedback_rows"])) == (428, 600)
+    assert taken["sources"] == {"trust": {"user 1": 0.5}, "cap": 0.3, "over_cap": {"flood": 172}}
+    learned = [example for name in ("train", "validation", "fresh") for example in run.read(name)]
+    assert sum(example.source == "flood" for example in learned) == 128
+    assert {example.weight for example in learned if example.source == "user 1"} == {0.5}
 
 
 @pytest.mark.parametrize("count", [MIN_ROWS, 150, 300, 2000])

@@ -15,6 +15,7 @@ from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, Conflict, NotFound
+from perennial.jobs import confusion
 from perennial.jobs import release as releases_of
 from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
@@ -185,6 +186,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "engine": f"{manifest['engine']} {manifest['precision']}",
                 "previous": manifest["lineage"]["previous"],
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
+                "report": confusion.report_of(shop.state, service, bundle.release),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
             }
         )
@@ -205,6 +207,8 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
     ]
     columns = ("release", "state", "created", "engine", "previous", "feedback rows", "quality gate")
     console.print(table(service, columns, cells))
+    if named := next((row["report"] for row in reversed(rows) if row["report"]), None):
+        say(f"what the newest answers wrong: {named}, with .json and .png beside it")
 
 
 def _state(release: int, serving: int | None, published: list[int]) -> str:

@@ -23,8 +23,8 @@ from perennial.types import Bundle, Example
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
 PACKAGES = (
-    *("nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "tensorrt"),
-    *("tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
+    *("cleanlab", "nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "scikit-learn"),
+    *("tensorrt", "tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
 )
 
 
@@ -61,7 +61,7 @@ def sets(run: Run) -> dict[str, tuple[list[Example], int]]:
     learned, golden with what was held out."""
     settings, seen = run.settings, run.parent.manifest["seen"] if run.parent else {}
     grown = {
-        "memory": (run.read("old"), run.read("train"), settings.memory_rows),
+        "memory": (run.read("old"), run.learned(), settings.memory_rows),
         "golden": (run.read("golden"), run.read("fresh"), settings.golden_rows),
         "validation": (run.read("validation"), [], settings.validation_rows),
     }

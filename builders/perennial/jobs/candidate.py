@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from perennial import plugins
-from perennial.jobs import data, engines, training
+from perennial.config import TrainingSettings
+from perennial.jobs import augment, between, confusion, data, engines, noise, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
 from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
-from perennial.jobs.run import Result, Run
+from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline
-from perennial.protocols import Gate, Predictor, Session
+from perennial.protocols import Compressible, Gate, Predictor, Session, Trainable
 from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example, Tensors
 
@@ -26,38 +27,61 @@ TOGETHER = 32
 
 def train(run: Run) -> Result:
     """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
-    settings, labels = run.settings, run.job.steps["snapshot"]["labels"]
+    settings, validation = run.settings, run.read("validation")
     start = run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
     how = settings.rebuild if run.parent else settings.build
-    options = training.Options(
-        **how.model_dump(exclude={"learner", "batch_size", "threads", "balance"}),
-        seed=settings.seed,
-        threads=how.threads or cores(),
-    )
+    options = _options(run, how)
     task = trainable(run.task)
-    learner = plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed)
+    model = task.load(start, run.job.steps["snapshot"]["labels"])
+    began = between.weights(model)
     with run.fresh("train") as folder:
-        model = task.load(start, labels)
+        learned = _without_mistakes(run, how, task, model, folder)
+        fresh = augment.augmented(learned, how.augment, settings.seed)
         report = training.train(
             task,
-            learner,
+            plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed),
             model,
-            training.Material(
-                *balanced(run.read("train"), run.read("old"), how.balance), run.read("validation")
-            ),
+            training.Material(*balanced(fresh, run.read("old"), how.balance), validation),
             options,
             folder=run.shop.state.folder("logs", "tensorboard", run.job.service, str(run.job.release)),
             progress=lambda done, total, message: run.report("train", done, total, message),
         )
+        share, after = 0.0, report.after
+        if how.interpolate:
+            share, after = between.go_back(task, model, began, how.interpolate, validation, options.metric)
         task.save(model, folder / "checkpoint")
-        task.write_codec(model, run.read("validation"), folder / "codec", settings.abstain_below)
+        task.write_codec(model, validation, folder / "codec", settings.abstain_below)
     return {
         "options": {**how.model_dump(), "threads": options.threads},
         "processor": training.processor(),
         "start": str(start),
         "start_sha256": data.file_digest(start.glob("*.safetensors")),
-        "report": asdict(report),
+        "report": {**asdict(report), "after": after, "interpolated": share},
+        "learned": len(learned),
     }
+
+
+def _options(run: Run, how: TrainingSettings) -> training.Options:
+    elsewhere = {"learner", "batch_size", "threads", "balance", "noise_filter", "augment", "interpolate"}
+    return training.Options(
+        **how.model_dump(exclude=elsewhere), seed=run.settings.seed, threads=how.threads or cores()
+    )
+
+
+def _without_mistakes(
+    run: Run, how: TrainingSettings, task: Trainable, model: Any, folder: Path
+) -> list[Example]:
+    """What is learned; what a filter leaves out stands in `folder`, for a person and for the memory."""
+    fresh = run.read("train")
+    if not how.noise_filter:
+        return fresh
+    run.report("train", 0, 0, "looking for mistaken labels")
+    mistakes = noise.mistaken(
+        cast(Compressible, task), model, fresh, run.read("old"), run.settings.seed, how.threads or cores()
+    )
+    data.write(folder / MISTAKES, mistakes)
+    left_out = set(mistakes)
+    return [row for row in fresh if row not in left_out]
 
 
 def judge_quality(run: Run) -> Result:
@@ -72,6 +96,7 @@ def judge_quality(run: Run) -> Result:
     allowed = run.job.payload.get("max_drop", 0.0) / 100
     wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
     must_gain = run.job.kind != "compress"
+    _write_confusion(run, held_out)
     serving = _serving(run)
     if run.base and serving and has_head(run.base):
         learner = Learner(run.shop, run.base, run.shop.store.head_orders(run.job.service))
@@ -79,6 +104,18 @@ def judge_quality(run: Run) -> Result:
         texts = (example.text for examples in held_out.values() for example in examples)
         serving.codec.take_head(learner.live.blind(texts))
     return _judge(run, "quality", _checkpoint(run), serving, held_out, **wanted, must_gain=must_gain)
+
+
+def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
+    """For a person; also of a candidate that is then refused."""
+    task, model = trainable(run.task), _model(run)
+    confusion.keep(
+        run.shop.state,
+        run.job.service,
+        run.job.release,
+        run.job.steps["snapshot"]["labels"],
+        {name: task.confusion(model, examples) for name, examples in held_out.items()},
+    )
 
 
 def export(run: Run) -> Result:

@@ -18,6 +18,8 @@ from perennial.jobs.workshop import Workshop
 from perennial.types import Bundle, Example, Job, JobState, Lease
 
 PROGRESS_PERIOD_S = 0.2
+MISTAKES = "mistakes.jsonl"
+"""Beside a candidate: the rows that were left out of its training as likely mistakes."""
 
 Result = Mapping[str, Any]
 
@@ -100,6 +102,11 @@ class Run:
     def read(self, name: str) -> list[Example]:
         """A set of examples that the snapshot fixed; empty where it has none of that name."""
         return data.read(self.folder / "snapshot" / f"{name}.jsonl")
+
+    def learned(self) -> list[Example]:
+        """The rows that training had to learn, without those that it took for mistakes."""
+        mistakes = set(data.read(self.folder / "train" / MISTAKES))
+        return [row for row in self.read("train") if row not in mistakes]
 
     def report(self, step: str, done: float, total: float, message: str, at_once: bool = False) -> None:
         """What a person who waits may read; the command line draws it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from perennial.engine_options import AUTO
-from perennial.jobs import data, engines
+from perennial.jobs import data, engines, votes
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
@@ -78,12 +78,14 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     rows = run.shop.store.claim(run.job, run.lease, settings.max_rows, settings.max_attempts)
     if not rows:
         return {"outcome": "fail", "reason": "there is no feedback that was not learned yet"}
-    said = {fingerprint(row.text): _example(row) for row in rows}  # of a text what was said last
+    heard = votes.said(rows, settings.source_trust)
+    heard, over_cap = votes.capped(heard, settings.source_cap, settings.seed)
+    said = votes.agreed(heard)
     golden, validation = (_corrected(base, name, said) for name in ("golden", "validation"))
     judging = {fingerprint(example.text) for example in (*golden, *validation)}
     fresh = [example for text, example in said.items() if text not in judging]
     parts = split(fresh, validation=VALIDATION, held_out=HELD_OUT)
-    _refuse_too_few(parts, more_may_come=len(rows) < settings.max_rows)
+    _refuse_too_few(parts, over_cap, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
         data.write(folder / "old.jsonl", data.read(base.folder / "data/memory.jsonl"))
@@ -96,6 +98,11 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "task": base.manifest["task"],
         "labels": base.manifest["labels"],
         "rows": len(said),
+        "sources": {
+            "trust": settings.source_trust,
+            "cap": settings.source_cap,
+            "over_cap": over_cap,
+        },
         "feedback_rows": [row.row for row in rows],
         "data_sha256": data.digest([*said.values()]),
     }
@@ -142,7 +149,7 @@ def _share_of(count: int, examples: Sequence[Example]) -> float:
     return sorted(place(example.text) for example in examples)[count]
 
 
-def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
+def _refuse_too_few(parts: Split, over_cap: Mapping[str, int], more_may_come: bool) -> None:
     """Before training, and without counting it as an attempt. It counts where the claim is full: its rows
     would stand in the way of all behind them for ever."""
     judging, learned = len(parts.held_out), len(parts.train)
@@ -150,7 +157,8 @@ def _refuse_too_few(parts: Split, more_may_come: bool) -> None:
         raise Refused(
             "cancelled" if more_may_come else "refused",
             f"{judging} texts to judge by and {learned} to learn from, where each takes {LEAST_TEXTS}; "
-            f"feedback on {ENOUGH_ROWS} different texts is enough",
+            f"feedback on {ENOUGH_ROWS} different texts is enough"
+            + (f"; source_cap left out {sum(over_cap.values())} rows" if over_cap else ""),
         )
 
 

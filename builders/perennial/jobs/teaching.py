@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax, mse_loss, softmax
+from torch.nn.functional import mse_loss
 
+from perennial.learners._losses import softened
 from perennial.protocols import Compressible, Learner, Trainable
 from perennial.types import Array, Example
 
-TEMPERATURE = 2.0
 AT_ONCE = 64
 _LOGITS, _HIDDEN, _STARTS = "logits.npy", "hidden.float16", "starts.npy"
 
@@ -68,15 +68,22 @@ def targets(folder: Path) -> Targets:
 
 
 class Distillation:
-    """A learner whose loss is how far a student is from its teacher: in its answers, softened by a
-    temperature (Hinton, Vinyals and Dean, arXiv:1503.02531), and in its last hidden states, as a share of
-    their size (TinyBERT: Jiao et al., arXiv:1909.10351). No label is looked at."""
+    """A learner whose loss is how far a student is from its teacher: in its answers, softened, and in its
+    last hidden states, as a share of their size (TinyBERT: Jiao et al., arXiv:1909.10351). No label is looked
+    at."""
+
+    optimizer = "AdamW"
 
     def __init__(
         self, task: Compressible, order: Learner, texts: Sequence[str], known: Targets, steps: int
     ) -> None:
         self._task, self._order, self._known, self._steps = task, order, known, steps
         self._places = {text: place for place, text in enumerate(texts)}
+
+    def prepare(
+        self, task: Trainable, model: nn.Module, fresh: Sequence[Example], old: Sequence[Example]
+    ) -> None:
+        pass
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
         """All steps as one epoch, however often they go through the texts: what is kept is the last, the
@@ -94,10 +101,7 @@ class Distillation:
         logits, hidden, _ = self._task.states(model, texts)
         wanted_logits, wanted_hidden = self._known.of([self._places[text] for text in texts])
         apart: Tensor = mse_loss(hidden, wanted_hidden) / wanted_hidden.square().mean()
-        return _softened(logits, wanted_logits) + apart
-
-    def after(self, model: nn.Module) -> None:
-        pass
+        return softened(logits, wanted_logits) + apart
 
 
 def without_dropout(student: nn.Module) -> nn.Module:
@@ -106,10 +110,3 @@ def without_dropout(student: nn.Module) -> nn.Module:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return student
-
-
-def _softened(logits: Tensor, wanted: Tensor) -> Tensor:
-    """The divergence of both at the temperature, times its square, which keeps the size of the slope."""
-    said, meant = (log_softmax(logits / TEMPERATURE, -1), softmax(wanted / TEMPERATURE, -1))
-    divergence: Tensor = kl_div(said, meant, reduction="batchmean") * TEMPERATURE**2
-    return divergence

@@ -15,13 +15,13 @@ from typing import Any, Literal
 import torch
 from torch.nn import Module
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
 from perennial import machine
 from perennial.errors import TrainingFailed
 from perennial.protocols import Learner, Trainable
-from perennial.types import Example
+from perennial.types import Example, Moving
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps planned, and a line for a person."""
@@ -38,7 +38,8 @@ class Material:
 
 @dataclass(frozen=True)
 class Options:
-    """`warm_up` is the share of all steps in which the rate rises; it falls to 0 over the others.
+    """`trainable_layers` are those of "last-k". `warm_up` is the share of all steps in which the rate rises;
+    it falls to 0 over the others.
 
     Training ends after `epochs`, after `max_steps`, after `patience` epochs without a better `metric`, or
     with the step in which `max_seconds` pass, whichever comes first.
@@ -47,6 +48,7 @@ class Options:
     epochs: int = 6
     max_steps: int = 400
     learning_rate: float = 3e-4
+    trainable: Moving = "last-k"
     trainable_layers: int = 3
     max_seconds: float = 900.0
     seed: int = 0
@@ -90,12 +92,14 @@ def train(
         raise TrainingFailed("there are no validation rows to tell when to stop; hold some out")
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    task.freeze(model, options.trainable_layers)
-    optimizer = AdamW(_groups(model, options.weight_decay), lr=options.learning_rate)
+    task.freeze(model, options.trainable, options.trainable_layers)
+    steps = getattr(torch.optim, learner.optimizer)
+    optimizer = steps(_groups(model, options.weight_decay), lr=options.learning_rate)
     stopped: Stopped = "done"
     step, epoch, total = 0, 0, options.max_steps
     with SummaryWriter(str(folder)) as board:
         best = _Best(task, model, material.validation, options.metric, board)
+        learner.prepare(task, model, material.fresh, material.old)
         while stopped == "done" and epoch < options.epochs and step < total:
             epoch += 1
             model.train()
@@ -116,11 +120,11 @@ def train(
                 if time.monotonic() - began > options.max_seconds:
                     stopped = "out of time"
                     break
-            learner.after(model)
             best.look(epoch, step)
             if stopped == "done" and epoch - best.epoch >= options.patience:
                 stopped = "no better"
     best.restore()
+    task.merge(model)
     seconds = round(time.monotonic() - began, 3)
     return Report(stopped, epoch, step, best.epoch, seconds, best.first, best.metrics)
 

@@ -18,9 +18,16 @@ __all__ = ["Finetune"]
 
 
 class Finetune:
+    optimizer = "AdamW"
+
     def __init__(self, batch_size: int, seed: int) -> None:
         self._batch_size = batch_size
         self._rng = Random(seed)
+
+    def prepare(
+        self, task: Trainable, model: Module, fresh: Sequence[Example], old: Sequence[Example]
+    ) -> None:
+        pass
 
     def batches(
         self,
@@ -33,6 +40,3 @@ class Finetune:
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
         return task.loss(model, batch)
-
-    def after(self, model: Module) -> None:
-        pass

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -18,10 +19,10 @@ from torch.nn import Parameter
 from torch.nn.functional import cross_entropy, one_hot
 
 from perennial.errors import TrainingFailed
-from perennial.tasks.classify import _train_anatomy, _train_graph, _train_network
+from perennial.tasks.classify import _train_anatomy, _train_graph, _train_moving, _train_network
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._train_network import Classifier
-from perennial.types import Array, Example, Scores, Tensors
+from perennial.types import Array, Example, Moving, Scores, Tensors
 
 __all__ = ["ClassifyTask"]
 
@@ -49,27 +50,44 @@ class ClassifyTask:
     def save(self, model: Classifier, folder: Path) -> None:
         _train_network.save(model, folder)
 
-    def freeze(self, model: Classifier, last_layers: int) -> None:
-        """What is defined after the stack of layers learns as well."""
-        stack = _train_anatomy.layers(model)
-        stacked = {id(weight) for weight in stack.parameters()}
-        moving = {id(weight) for weight in stack[max(0, len(stack) - last_layers) :].parameters()}
-        below = True
-        for weight in model.parameters():
-            below = below and id(weight) not in stacked
-            weight.requires_grad = id(weight) in moving or not (below or id(weight) in stacked)
+    def freeze(self, model: Classifier, but: Moving, last_layers: int) -> None:
+        _train_moving.freeze(model, but, last_layers)
+
+    def merge(self, model: Classifier) -> None:
+        _train_moving.merge(model)
 
     def loss(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each example times its weight, averaged over the batch."""
-        targets, weights = _columns(model, batch), torch.tensor([example.weight for example in batch])
+        weights = torch.tensor([example.weight for example in batch])
+        costs = cross_entropy(self.logits(model, batch), self.columns(model, batch), reduction="none")
+        return (costs * weights).mean()
+
+    def logits(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits, _ = model(*_ids(model, [example.text for example in batch]))
-        return (cross_entropy(logits.float(), targets, reduction="none") * weights).mean()
+            logits: Tensor = model(*_ids(model, [example.text for example in batch]))[0]
+        return logits.float()
+
+    def columns(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
+        known = {label: column for column, label in enumerate(model.labels)}
+        for example in batch:
+            if example.label not in known:
+                raise TrainingFailed(
+                    f"label {example.label!r} of {example.text[:60]!r} is not one of {list(known)}; "
+                    "mend the row, or build the service anew with the label"
+                )
+        return torch.tensor([known[example.label] for example in batch])
 
     def score(self, model: Classifier, examples: Sequence[Example]) -> Scores:
-        columns = self._outputs(model, examples)[0].argmax(1)
+        columns = self._logits(model, examples).argmax(1)
         said = [model.labels[column] for column in columns.tolist()]
         return judge(said, [example.label for example in examples], model.labels)
+
+    def confusion(self, model: Classifier, examples: Sequence[Example]) -> Array:
+        counts = np.zeros((len(model.labels), len(model.labels)), int)
+        if examples:
+            said = self._logits(model, examples).argmax(1)
+            np.add.at(counts, (self.columns(model, examples).numpy(), said.numpy()), 1)
+        return counts
 
     def states(self, model: Classifier, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
         ids, mask = _ids(model, list(texts))
@@ -122,25 +140,22 @@ class ClassifyTask:
         judged = validation[:_CALIBRATED_ON]
         calibration = {"temperature": 1.0, "threshold": abstain_below, "slope": _SLOPE}
         if judged:
-            logits, targets = self._outputs(model, judged)[0], _columns(model, judged)
+            logits, targets = self._logits(model, judged), self.columns(model, judged)
             calibration |= {"temperature": _temperature(logits, targets), "slope": _slope(logits, targets)}
         _write(folder / "calibration.json", calibration)
 
-    def _outputs(self, model: Classifier, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
-        """Logits (examples, labels), float64, and features (examples, hidden); batched by length. The model
-        stays in the mode that it was in."""
+    def _logits(self, model: Classifier, examples: Sequence[Example]) -> Tensor:
+        """(examples, labels), float64; batched by length. The model stays in the mode that it was in."""
         training = model.training
         model.eval()
         order = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
         logits = torch.empty(len(examples), len(model.labels), dtype=torch.float64)
-        features = torch.empty(len(examples), model.feature_size)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             for start in range(0, len(order), _AT_ONCE):
                 some = order[start : start + _AT_ONCE]
-                answered = model(*_ids(model, [examples[index].text for index in some]))
-                logits[some], features[some] = answered[0].double(), answered[1].float()
+                logits[some] = model(*_ids(model, [examples[index].text for index in some]))[0].double()
         model.train(training)
-        return logits, features
+        return logits
 
 
 class TorchSession:
@@ -192,17 +207,6 @@ def _bears_bfloat16(model: Classifier) -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _columns(model: Classifier, examples: Sequence[Example]) -> Tensor:
-    known = {label: column for column, label in enumerate(model.labels)}
-    for example in examples:
-        if example.label not in known:
-            raise TrainingFailed(
-                f"label {example.label!r} of {example.text[:60]!r} is not one of {list(known)}; "
-                "mend the row, or build the service anew with the label"
-            )
-    return torch.tensor([known[example.label] for example in examples])
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:

@@ -1,0 +1,78 @@
+"""Replay that holds the memory's rows to the answers of the serving release as well as to their labels, and
+keeps what is fresh from pushing other labels down.
+
+Dark experience replay ++: Buzzega et al., arXiv:2004.07211, with its α and β; one draw of the memory serves
+both terms. There a row's logits are those of the time when it was remembered. Here they are the serving
+release's, computed once before training: a memory that keeps texts and labels alone has no others.
+
+ER-ACE: Caccia et al., arXiv:2104.05025. The fresh half of a batch chooses among its own labels alone, so that
+it moves no label that it does not show; the old half chooses among all. Without old rows there is nothing to
+shield, and a batch is learned as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import TYPE_CHECKING
+
+from perennial.learners._frozen import answers
+from perennial.learners._losses import cross_entropy
+from perennial.learners._rehearsal import evenly, rehearsed, still_true
+from perennial.protocols import Trainable
+from perennial.types import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+__all__ = ["Derpp"]
+
+ALPHA, BETA = 0.3, 0.5
+"""How much the old rows' answers count, and how much their labels."""
+
+
+class Derpp:
+    optimizer = "AdamW"
+
+    def __init__(self, batch_size: int, seed: int) -> None:
+        self._batch_size = batch_size
+        self._rng = Random(seed)
+
+    def prepare(
+        self,
+        task: Trainable,
+        model: Module,
+        fresh: Sequence[Example],
+        old: Sequence[Example],
+    ) -> None:
+        self._answered = answers(task, model, still_true(fresh, old))
+
+    def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
+        return rehearsed(fresh, old, self._batch_size, self._rng, evenly)
+
+    def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
+        from torch import stack
+        from torch.nn.functional import mse_loss
+
+        new = [row for row in batch if row.text not in self._answered]
+        old = [row for row in batch if row.text in self._answered]
+        if not old:
+            return task.loss(model, batch)
+        logits, columns = task.logits(model, [*new, *old]), task.columns(model, [*new, *old])
+        told, known = logits[: len(new)], logits[len(new) :]
+        wanted = stack([self._answered[row.text] for row in old])
+        return (
+            cross_entropy(_among_shown(told, columns[: len(new)]), columns[: len(new)], new)
+            + ALPHA * mse_loss(known, wanted)
+            + BETA * cross_entropy(known, columns[len(new) :], old)
+        )
+
+
+def _among_shown(logits: Tensor, columns: Tensor) -> Tensor:
+    """The logits (rows, labels), without the labels that are right for no row."""
+    import torch
+
+    absent = torch.ones(logits.shape[1], dtype=torch.bool)
+    absent[columns] = False
+    return logits.masked_fill(absent, -torch.inf)
