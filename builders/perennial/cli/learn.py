@@ -186,6 +186,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "previous": manifest["lineage"]["previous"],
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
+                "figures": {verdict["gate"]: verdict["figures"] for verdict in manifest["verdicts"]},
             }
         )
     if as_json:
