@@ -17,6 +17,8 @@ from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example
 
 LATENCY_TEXTS = 100
+LOOKS_BACK = 1000
+"""Jobs, which is more than any golden set may judge."""
 TOGETHER = 32
 """Texts of one length that the checkpoint answers as a batch: 1,000 texts took 19 s alone, 6 s so."""
 
@@ -60,13 +62,35 @@ def train(run: Run) -> Result:
 def judge_quality(run: Run) -> Result:
     """The checkpoint against the serving release, on the golden set and on held-out fresh feedback.
 
-    A student has learned nothing new: it may be behind by as much as its user allows, and need not gain.
+    A student has learned nothing new: it may be behind, on the whole and on a slice, by as much as its user
+    allows, change as many answers more, and need not gain.
     """
-    held_out = {"golden": run.read("golden"), "fresh": run.read("fresh")}
+    settings, golden = run.settings, run.read("golden")
     allowed = run.job.payload.get("max_drop", 0.0) / 100
-    wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
-    must_gain = run.job.kind != "compress"
-    return _judge(run, "quality", _checkpoint(run), _serving(run), held_out, **wanted, must_gain=must_gain)
+    judged_by = data.texts_digest(golden)
+    result = _judge(
+        run,
+        "quality",
+        _checkpoint(run),
+        _serving(run),
+        {"golden": golden, "fresh": run.read("fresh")},
+        margin=max(settings.golden_margin, allowed),
+        slice_margin=max(settings.slice_margin, allowed),
+        most_flips=settings.most_flips + allowed,
+        calibration=settings.calibration_margin,
+        alpha=settings.alpha,
+        look=1 + _looks(run, judged_by),
+        looks=settings.golden_looks,
+        must_gain=run.job.kind != "compress",
+    )
+    return {**result, "judged_by": judged_by}
+
+
+def _looks(run: Run, judged_by: str) -> int:
+    """How many other candidates these golden texts have compared with a serving release."""
+    jobs = run.shop.store.jobs(run.job.service, LOOKS_BACK)
+    others = [job.steps["quality"] for job in jobs if job.id != run.job.id and "quality" in job.steps]
+    return sum(one.get("judged_by") == judged_by and "golden.look" in one["figures"] for one in others)
 
 
 def export(run: Run) -> Result:
