@@ -123,7 +123,9 @@ def test_rows_are_tried_three_times_at_most(shop: Workshop) -> None:
     backlog = shop.store.backlog(SERVICE, 3)
     assert (backlog.waiting, backlog.spent) == (0, 400)
     looks = [job.steps["quality"]["figures"].get("golden.look") for job in shop.store.jobs(SERVICE)]
-    assert looks == [3, 2, 1, None], "each is one more that the same golden set judged; the build had no rival"
+    assert looks == [3, 2, 1, None], (
+        "each is one more that the same golden set judged; the build had no rival"
+    )
 
 
 def test_too_few_rows_to_judge_by_wait_for_more_and_no_attempt_is_counted(shop: Workshop) -> None:

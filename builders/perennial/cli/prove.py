@@ -31,7 +31,7 @@ def demo(
 def bench(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="engines, compress, serve, curves, peers, swap, feedback or rebuild.")
+        str, typer.Argument(help="engines, compress, gates, serve, curves, peers, swap, feedback or rebuild.")
     ],
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer requests, for a first look; goals stay.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
-from scipy.stats import norm
 
 from perennial.gates._answers import Judged
 from perennial.types import Array
@@ -25,8 +26,8 @@ def worse_calibrated(ours: Judged, theirs: Judged, alpha: float) -> tuple[float,
     """
     texts = len(ours.correct)
     drawn = np.random.default_rng(0).multinomial(texts, np.full(texts, 1 / texts), RESAMPLES)
-    error = float(np.std(_errors(ours, drawn) - _errors(theirs, drawn)))
-    apart, reach = calibration_error(ours) - calibration_error(theirs), float(norm.isf(alpha)) * error
+    reach = NormalDist().inv_cdf(1 - alpha) * float(np.std(_errors(ours, drawn) - _errors(theirs, drawn)))
+    apart = calibration_error(ours) - calibration_error(theirs)
     return apart - reach, apart + reach
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from perennial.gates._paired import Paired
 from perennial.protocols import Predictor
 from perennial.types import Array, Example
 
+LABEL = "label "
 LENGTHS = ("short", "middle", "long")
 
 
@@ -24,7 +26,7 @@ class Compared:
     ours: Array
     theirs: Array
 
-    @property
+    @cached_property
     def paired(self) -> Paired:
         return Paired.of(mean_by_text(self.ours, self.rows), mean_by_text(self.theirs, self.rows))
 
@@ -56,11 +58,12 @@ class Sides:
 
 def _places(rows: Sequence[Example]) -> Mapping[str, list[int]]:
     """Where the rows of each slice stand."""
-    longest = np.quantile([len(text) for text in distinct(rows)], (1 / 3, 2 / 3))
+    thirds = np.quantile([len(text) for text in distinct(rows)], (1 / 3, 2 / 3))
+    lengths = np.searchsorted(thirds, [len(row.text) for row in rows])
     places = defaultdict(list)
     for place, row in enumerate(rows):
-        places[f"label {row.label}"].append(place)
-        places[f"{LENGTHS[int(np.searchsorted(longest, len(row.text)))]} texts"].append(place)
+        places[f"{LABEL}{row.label}"].append(place)
+        places[f"{LENGTHS[lengths[place]]} texts"].append(place)
         if row.source:
             places[f"source {row.source}"].append(place)
     return places

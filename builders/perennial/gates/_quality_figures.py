@@ -15,11 +15,12 @@ from perennial.gates._paired import Paired
 
 @dataclass(frozen=True)
 class Slice:
-    """`alpha` is the chance with which its lower end may be too high."""
+    """`alpha` is the chance with which its lower end may be too high; not every slice is `limited`."""
 
     name: str
     paired: Paired
     alpha: float
+    limited: bool = True
 
 
 def figures_of(
