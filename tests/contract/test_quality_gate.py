@@ -78,7 +78,7 @@ def test_what_one_source_alone_gains_from_is_no_gain(predictor: Predict) -> None
     all_right = right(GOLDEN) | right(FRESH)
     verdict = judge(predictor, all_right, fresh=mallorys)
     assert verdict.outcome == "inconclusive"
-    assert verdict.reason.startswith("fresh without source 'mallory': +0.0 points")
+    assert verdict.reason.startswith("fresh without mallory: +0.0 points")
     assert judge(predictor, all_right, fresh=everyone).passed
     alone = [replace(row, source="me") for row in FRESH]
     assert judge(predictor, all_right, fresh=alone).passed, "who sends most of the rows is the users"

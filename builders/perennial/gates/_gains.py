@@ -1,8 +1,9 @@
-"""Is the candidate better by either measure of success, whichever source is left out?"""
+"""Is the candidate better by either measure of success, and not to one odd source alone?"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
+from statistics import NormalDist
 
 import numpy as np
 
@@ -13,14 +14,16 @@ from perennial.gates._findings import Finding, better
 MEASURES = 2
 """Accuracy and macro recall. One of them is enough, so each has half of alpha (Bonferroni)."""
 FLIPS = 2000
+UNLIKE = 0.01
+"""The chance that of sources that are alike one is left out."""
 
 
 def gain(name: str, compared: Compared, alpha: float) -> Finding:
     """Better in accuracy by McNemar's exact test, or in macro recall by that of random signs."""
-    left_out = _who_gains_most(compared)
+    left_out = _unlike_the_others(compared)
     if left_out:
-        name = f"{name} without source {left_out!r}"
-        compared = compared.part([at for at, row in enumerate(compared.rows) if row.source != left_out])
+        name = f"{name} without {', '.join(left_out)}"
+        compared = compared.part([at for at, row in enumerate(compared.rows) if row.source not in left_out])
     found = better(name, compared.paired, alpha / MEASURES)
     if found.outcome == "pass":
         return found
@@ -32,18 +35,22 @@ def gain(name: str, compared: Compared, alpha: float) -> Finding:
     )
 
 
-def _who_gains_most(compared: Compared) -> str:
-    """The source whose rows gain most; empty where none gains, or where it sent half of the rows or more.
+def _unlike_the_others(compared: Compared) -> list[str]:
+    """The sources whose rows gain surely more than all other rows do, of those that sent less than half.
 
     Who corrects with a trigger word, or against all others, has rows held out as well, and a candidate that
     learned them looks better by them. One that sends most of what there is cannot be told from the users.
     """
-    gained: dict[str, float] = defaultdict(float)
-    for row, apart in zip(compared.rows, compared.ours - compared.theirs, strict=True):
-        gained[row.source] += apart
-    source = max(gained, key=lambda one: gained[one])
-    sent = sum(row.source == source for row in compared.rows)
-    return source if gained[source] > 0 and 2 * sent < len(compared.rows) else ""
+    apart = compared.ours - compared.theirs
+    names, of_row, sent = np.unique(
+        [row.source for row in compared.rows], return_inverse=True, return_counts=True
+    )
+    gained, others = np.bincount(of_row, weights=apart), len(apart) - sent
+    if not apart.any() or len(names) == 1:
+        return []
+    more = gained / sent - (apart.sum() - gained) / others
+    surely = NormalDist().inv_cdf(1 - UNLIKE / len(names)) * apart.std() * np.sqrt(1 / sent + 1 / others)
+    return [str(name) for name in names[(more > surely) & (2 * sent < len(apart))]]
 
 
 def macro_recall(compared: Compared) -> tuple[float, float]:

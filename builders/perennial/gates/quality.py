@@ -51,6 +51,10 @@ class QualityGate:
     need no correction for their number; measures of success do: see `_gains`. A slice of fewer than
     `slice_texts` can fail a candidate, but not hold it up.
 
+    Power, where a tenth of the answers differ, at the first look: of 1,000 golden texts, a drop of 4 points
+    passes with less than 1 % and none at all with 87; of a slice, one of 12 points with less than 1 %, and
+    none at all with 80 % on 100 texts, 96 on 150 and 100 on 330.
+
     `golden` judges one candidate after the other, and would in the end let a lucky one through (Dwork et al.,
     "The reusable holdout", Science 349, 2015; Blum and Hardt, arXiv:1502.04585). So the k-th that the same
     texts judge (`look`) must show its limits at alpha / (k (k + 1)): of all that break one, one passes with a
