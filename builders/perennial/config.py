@@ -170,7 +170,12 @@ class ServiceSettings(_Section):
     """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03
+    slice_margin: Share = 0.1
+    most_flips: Share = 0.1
+    calibration_margin: Share = 0.05
+    golden_looks: Positive = 20
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """From `golden_margin` on: what the quality gate (`gates.quality`) asks of a candidate."""
     latency_ratio: Annotated[float, Field(ge=1.0)] = 1.3
     watch_s: Seconds = 60.0
     keep_releases: Annotated[int, Field(ge=2)] = 5

@@ -1,9 +1,11 @@
-"""Databases for the store's contract: for each member an empty one, or one whose schema is there already."""
+"""Databases for the store's contract: for each member an empty one, or one whose schema is there already; and
+a predictor that is told what to say, for the gates'."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -11,9 +13,12 @@ import pytest
 
 import databases
 from databases import Place
+from fakes import FakePredictor
 from perennial import plugins
 from perennial.protocols import Store
 from perennial.stores import open_store
+from perennial.tasks.classify.codec import ClassifyCodec
+from tiny import tiny_codec
 
 
 @pytest.fixture(scope="session", params=plugins.names("stores"))
@@ -57,3 +62,9 @@ def store(url: str) -> Iterator[Store]:
     opened = open_store(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FakePredictor]:
+    """Makes one, of a real codec, that says what it is told."""
+    return partial(FakePredictor, ClassifyCodec(tiny_codec(tmp_path_factory.mktemp("codec"))))

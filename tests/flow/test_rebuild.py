@@ -122,6 +122,10 @@ def test_rows_are_tried_three_times_at_most(shop: Workshop) -> None:
     assert [run(shop, enqueue(shop)).state for _ in range(3)] == ["refused"] * 3
     backlog = shop.store.backlog(SERVICE, 3)
     assert (backlog.waiting, backlog.spent) == (0, 400)
+    looks = [job.steps["quality"]["figures"].get("golden.look") for job in shop.store.jobs(SERVICE)]
+    assert looks == [3, 2, 1, None], (
+        "each is one more that the same golden set judged; the build had no rival"
+    )
 
 
 def test_too_few_rows_to_judge_by_wait_for_more_and_no_attempt_is_counted(shop: Workshop) -> None:
@@ -166,6 +170,7 @@ def test_numbers_grow_on_after_a_rollback(taught: Workshop) -> None:
     roll_back(taught, SERVICE)
     done = run(taught, enqueue(taught))
     assert (done.release, done.state) == (3, "kept")
+    assert done.steps["quality"]["figures"]["golden.look"] == 2, "release 1's golden set judged release 2"
     assert taught.bundle(SERVICE, 3).manifest["lineage"]["previous"] == 1
 
 

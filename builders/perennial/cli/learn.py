@@ -188,6 +188,7 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
                 "report": confusion.report_of(shop.state, service, bundle.release),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
+                "figures": {verdict["gate"]: verdict["figures"] for verdict in manifest["verdicts"]},
             }
         )
     if as_json:

@@ -33,7 +33,7 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="engines, compress, serve, curves, peers, swap, feedback, head, learn or rebuild."
+            help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn or rebuild."
         ),
     ],
     quick: Annotated[

@@ -17,10 +17,16 @@ class NotFinite(Exception):
 
 @dataclass(frozen=True)
 class Judged:
-    """`correct` in [0, 1] for each different text: the mean over its rows, which are not independent."""
+    """`rows`, (examples,) in [0, 1], says how right each answer is.
 
+    `correct` in [0, 1] does for each different text: the mean over its rows, which are not independent.
+    `confidence` is the SCORE of its answer; of no text, where the task gives none.
+    """
+
+    rows: Array
     correct: Array
     metrics: Mapping[str, float]
+    confidence: Array
 
 
 def distinct(examples: Sequence[Example]) -> list[str]:
@@ -47,14 +53,20 @@ def judged(predictor: Predictor, examples: Sequence[Example]) -> Judged:
 def scored(predictor: Predictor, answers: Mapping[str, Tensors], examples: Sequence[Example]) -> Judged:
     """From the answer to each text."""
     scores = predictor.codec.score([answers[example.text] for example in examples], examples)
-    return Judged(mean_by_text(scores.correct, examples), scores.metrics)
+    said = [answers[text] for text in distinct(examples)]
+    confidence = np.array([answer["SCORE"].item() for answer in said if "SCORE" in answer])
+    return Judged(scores.correct, mean_by_text(scores.correct, examples), scores.metrics, confidence)
 
 
 def mean_by_text(values: Array, examples: Sequence[Example]) -> Array:
     """(examples,) to (different texts,), in the order of `distinct`."""
+    return np.asarray(sum_by_text(values, examples) / sum_by_text(np.ones(len(examples)), examples))
+
+
+def sum_by_text(values: Array, examples: Sequence[Example]) -> Array:
+    """(examples,) to (different texts,), in the order of `distinct`."""
     numbers = {text: number for number, text in enumerate(distinct(examples))}
-    of_text = np.array([numbers[example.text] for example in examples])
-    return np.asarray(np.bincount(of_text, weights=values) / np.bincount(of_text))
+    return np.bincount([numbers[example.text] for example in examples], weights=values)
 
 
 def _finite(tensors: Tensors) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from perennial.gates._paired import Paired
 from perennial.types import Outcome, Verdict
 
+NO_PASS: tuple[Outcome, ...] = ("fail", "inconclusive")
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -18,10 +20,18 @@ class Finding:
 def verdict(gate: str, findings: Sequence[Finding], figures: Mapping[str, float]) -> Verdict:
     """Fails where one finding does, and passes where all do; the findings that decided are the reason."""
     outcomes = {finding.outcome for finding in findings}
-    outcome: Outcome = "fail" if "fail" in outcomes else "inconclusive"
-    if outcomes == {"pass"}:
-        outcome = "pass"
+    outcome: Outcome = next((one for one in NO_PASS if one in outcomes), "pass")
     return Verdict(gate, outcome, "; ".join(f.reason for f in findings if f.outcome == outcome), figures)
+
+
+def together(findings: Sequence[Finding], what: str) -> Finding:
+    """Many as one: the first that fails, or else the first that is inconclusive, and how many more do."""
+    for outcome in NO_PASS:
+        found = [finding for finding in findings if finding.outcome == outcome]
+        if found:
+            others = f"; and {len(found) - 1} more of {len(findings)} {what}" if found[1:] else ""
+            return Finding(outcome, found[0].reason + others)
+    return Finding("pass", f"{len(findings)} {what} kept")
 
 
 def too_few(gate: str, name: str, texts: int, least: int) -> Verdict:

@@ -21,6 +21,8 @@ from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example, Tensors
 
 LATENCY_TEXTS = 100
+LOOKS_BACK = 1000
+"""Jobs, which is more than any golden set may judge."""
 TOGETHER = 32
 """Texts of one length that the checkpoint answers as a batch: 1,000 texts took 19 s alone, 6 s so."""
 
@@ -87,23 +89,46 @@ def _without_mistakes(
 def judge_quality(run: Run) -> Result:
     """The checkpoint against the serving release, on the golden set and on held-out fresh feedback.
 
-    What serves has a head that learned of feedback already: here it answers as if none had told of the texts
-    that judge.
-
-    A student has learned nothing new: it may be behind by as much as its user allows, and need not gain.
+    What serves may have a head that learned of the same feedback already: here it answers as if none had told
+    of the texts that judge, and a candidate that is not behind it anywhere need not gain. Nor need a student,
+    which has learned nothing new: it may be behind, on the whole and on a slice, by as much as its user
+    allows, and change as many answers more.
     """
-    held_out = {"golden": run.read("golden"), "fresh": run.read("fresh")}
+    settings, golden = run.settings, run.read("golden")
     allowed = run.job.payload.get("max_drop", 0.0) / 100
-    wanted = {"margin": max(run.settings.golden_margin, allowed), "alpha": run.settings.alpha}
-    must_gain = run.job.kind != "compress"
+    held_out = {"golden": golden, "fresh": run.read("fresh")}
     _write_confusion(run, held_out)
-    serving = _serving(run)
-    if run.base and serving and has_head(run.base):
-        learner = Learner(run.shop, run.base, run.shop.store.head_orders(run.job.service))
-        learner.recall()
-        texts = (example.text for examples in held_out.values() for example in examples)
-        serving.codec.take_head(learner.live.blind(texts))
-    return _judge(run, "quality", _checkpoint(run), serving, held_out, **wanted, must_gain=must_gain)
+    judged_by, serving = data.texts_digest(golden), _serving(run)
+    learned = _give_head(run, serving, held_out) if serving else False
+    result = _judge(
+        run,
+        "quality",
+        _checkpoint(run),
+        serving,
+        held_out,
+        margin=max(settings.golden_margin, allowed),
+        slice_margin=max(settings.slice_margin, allowed),
+        most_flips=settings.most_flips + allowed,
+        calibration=settings.calibration_margin,
+        alpha=settings.alpha,
+        look=1 + _looks(run, judged_by),
+        looks=settings.golden_looks,
+        must_gain=not learned and run.job.kind != "compress",
+    )
+    return {**result, "judged_by": judged_by}
+
+
+def _give_head(run: Run, serving: Pipeline, held_out: dict[str, list[Example]]) -> bool:
+    """Have what serves answer with its head, as if no row had told of these texts; whether it has learned
+    any."""
+    if run.base is None or not has_head(run.base):
+        return False
+    learner = Learner(run.shop, run.base, run.shop.store.head_orders(run.job.service))
+    learner.recall()
+    serving.codec.take_head(
+        learner.live.blind(example.text for examples in held_out.values() for example in examples)
+    )
+    return bool(learner.live.rows)
 
 
 def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
@@ -116,6 +141,13 @@ def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
         run.job.steps["snapshot"]["labels"],
         {name: task.confusion(model, examples) for name, examples in held_out.items()},
     )
+
+
+def _looks(run: Run, judged_by: str) -> int:
+    """How many other candidates these golden texts have compared with a serving release."""
+    jobs = run.shop.store.jobs(run.job.service, LOOKS_BACK)
+    others = [job.steps["quality"] for job in jobs if job.id != run.job.id and "quality" in job.steps]
+    return sum(one.get("judged_by") == judged_by and "golden.look" in one["figures"] for one in others)
 
 
 def export(run: Run) -> Result:

@@ -133,3 +133,8 @@ def digest(*parts: Sequence[Example]) -> str:
         for example in examples:
             whole.update(json.dumps(asdict(example), ensure_ascii=False, sort_keys=True).encode() + b"\n")
     return whole.hexdigest()
+
+
+def texts_digest(examples: Iterable[Example]) -> str:
+    """A SHA-256 over the set of texts, whatever their order and labels."""
+    return hashlib.sha256(b"".join(sorted(fingerprint(example.text) for example in examples))).hexdigest()

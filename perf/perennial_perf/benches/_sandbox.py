@@ -30,7 +30,15 @@ from perennial_perf.sandbox import elsewhere
 
 SERVICE = "sentiment"
 """The default service, and the sample of the same name that it is built from."""
-OPEN_GATES = {"golden_margin": 0.5, "alpha": 0.45, "latency_ratio": 5.0}
+OPEN_GATES = {
+    "golden_margin": 0.5,
+    "slice_margin": 1.0,
+    "most_flips": 1.0,
+    "calibration_margin": 1.0,
+    "golden_looks": 1_000,
+    "alpha": 0.45,
+    "latency_ratio": 5.0,
+}
 """For benches to which it is no matter what a release has learned."""
 NEVER = 1_000_000
 """A trigger that no bench reaches: benches say themselves when to rebuild."""

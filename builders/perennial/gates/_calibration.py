@@ -1,0 +1,39 @@
+"""How far answers are from being as often right as they say."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+
+from perennial.gates._answers import Judged
+from perennial.types import Array
+
+BINS = 15
+RESAMPLES = 300
+
+
+def calibration_error(judged: Judged) -> float:
+    """In [0, 1]; Guo et al., "On calibration of modern neural networks", arXiv:1706.04599."""
+    return float(_errors(judged, np.ones((1, len(judged.correct))))[0])
+
+
+def worse_calibrated(ours: Judged, theirs: Judged, alpha: float) -> tuple[float, float]:
+    """The interval, of confidence 1 - 2 `alpha`, of how much greater our error is.
+
+    With the standard error of a bootstrap of the texts, which both sides share. The error of few texts is too
+    great for either side; between the two of them that cancels out, as the middle of a bootstrap would not.
+    """
+    texts = len(ours.correct)
+    drawn = np.random.default_rng(0).multinomial(texts, np.full(texts, 1 / texts), RESAMPLES)
+    reach = NormalDist().inv_cdf(1 - alpha) * float(np.std(_errors(ours, drawn) - _errors(theirs, drawn)))
+    apart = calibration_error(ours) - calibration_error(theirs)
+    return apart - reach, apart + reach
+
+
+def _errors(judged: Judged, drawn: Array) -> Array:
+    """(resamples,), of how often each text was drawn: (resamples, texts)."""
+    bins = np.minimum((judged.confidence * BINS).astype(int), BINS - 1)
+    surplus = np.zeros((len(bins), BINS))  # (texts, bins)
+    surplus[np.arange(len(bins)), bins] = judged.correct - judged.confidence
+    return np.asarray(np.abs(drawn @ surplus).sum(axis=1) / drawn.sum(axis=1))
