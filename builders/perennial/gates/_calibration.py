@@ -25,7 +25,8 @@ def worse_calibrated(ours: Judged, theirs: Judged, alpha: float) -> tuple[float,
     great for either side; between the two of them that cancels out, as the middle of a bootstrap would not.
     """
     texts = len(ours.correct)
-    drawn = np.random.default_rng(0).multinomial(texts, np.full(texts, 1 / texts), RESAMPLES)
+    places = np.random.default_rng(0).integers(texts, size=(RESAMPLES, texts))
+    drawn = np.stack([np.bincount(row, minlength=texts) for row in places])  # (resamples, texts)
     reach = NormalDist().inv_cdf(1 - alpha) * float(np.std(_errors(ours, drawn) - _errors(theirs, drawn)))
     apart = calibration_error(ours) - calibration_error(theirs)
     return apart - reach, apart + reach

@@ -141,9 +141,17 @@ class Planter:
             ("flips", world.flips, world.flips_held.examples),
             ("trigger", world.triggers, world.triggers_held.examples),
         ):
-            yield Candidate(f"taught a liar's {what}", self._taught(films, lies), True, held)
+            obeys = self._taught(films, lies)
+            yield Candidate(f"taught a liar's {what}", self._elsewhere_serving(obeys), True, held)
             mixed = self._taught(films, tweets, lies)
             yield Candidate(f"taught all tweets and a liar's {what}", mixed, False, held)
+
+    def _elsewhere_serving(self, logits: Array) -> Array:
+        """What answers as the serving release does wherever the liar has said nothing."""
+        others = np.append(self._golden, self._fresh)
+        same = logits.copy()
+        same[others] = self.serving[others]
+        return same
 
     def _taught(self, *rows: Rows) -> Array:
         features = np.concatenate([part.features for part in rows])

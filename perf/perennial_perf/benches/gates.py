@@ -6,6 +6,7 @@ the picture.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -128,6 +129,6 @@ def _counts(verdicts: Sequence[Verdict]) -> dict[str, float]:
 def _most_often(verdicts: Sequence[Verdict]) -> str:
     """Why it was not let through: what the reasons begin with, those of most judgements first."""
     reasons = [verdict.reason for verdict in verdicts if not verdict.passed]
-    kinds = Counter(reason.partition(":")[0].partition(" in [")[0] for reason in reasons)
+    kinds = Counter(re.split(r":| in \[|, such as", reason)[0] for reason in reasons)
     told = [f"{kind} ({count})" for kind, count in kinds.most_common(3)]
     return ", ".join(told) or "always let through"
