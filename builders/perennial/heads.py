@@ -24,7 +24,7 @@ from perennial.types import Array
 UNIT = 2.0**-14
 """What int16 counts in features, which are of length 1, and in residuals, which are cut to ±2."""
 TRUST_UNIT = 2.0**-6
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 """How often whoever answers looks for a newer head."""
 _MOST = 2**15 - 1
 

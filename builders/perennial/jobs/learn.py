@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from perennial.errors import Fenced, PerennialError, Unavailable
 from perennial.heads import LOOK_EVERY_S
 from perennial.jobs.live_head import LiveHead, Wish, has_head
@@ -22,7 +24,9 @@ from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
 from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
 
-POLL_S = 0.1
+POLL_S = 0.05
+LOOK_S = 0.5
+"""How often it is asked what serves, which takes longer than to ask for new rows."""
 PAUSE_S = 1.0
 """After a fault: a server or a store that is away is not asked ten times a second."""
 A_PAGE = 1000
@@ -107,7 +111,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class _Known:
-    """A service as the loop last saw it; its learner, unless its release has no head."""
+    """A service as the loop last saw it; its learner, unless its head stands still or there is none."""
 
     release: int
     orders: HeadOrders
@@ -128,30 +132,36 @@ class FastLoop(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        pause = POLL_S
-        while not self._stopping.wait(pause):
-            try:
-                for service in services(self._shop.settings.repository):
-                    self._turn(service)
-                pause = POLL_S
-            except Fenced:
-                return
-            except Exception as error:
-                self._known.clear()  # a learner that was cut short has taken rows that it did not learn
-                pause = PAUSE_S
-                _log.warning("heads stand still: %s", error, exc_info=not isinstance(error, PerennialError))
+        # One thread: others of the same product would wait for each other on cores that answer.
+        with threadpool_limits(1, "blas"):
+            pause, looked_at = POLL_S, float("-inf")
+            while not self._stopping.wait(pause):
+                try:
+                    if time.monotonic() - looked_at > LOOK_S:
+                        looked_at = time.monotonic()
+                        self._look()
+                    for known in self._known.values():
+                        if known.learner:
+                            known.learner.turn(self._lease)
+                    pause = POLL_S
+                except Fenced:
+                    return
+                except Exception as error:
+                    ours = isinstance(error, PerennialError)
+                    _log.warning("heads stand still: %s", error, exc_info=not ours)
+                    self._known.clear()  # a learner that was cut short has taken rows that it did not learn
+                    pause, looked_at = PAUSE_S, float("-inf")
 
-    def _turn(self, service: str) -> None:
-        release, orders = self._shop.publisher.serving(service), self._shop.store.head_orders(service)
-        if release is None or orders.frozen:
-            return
-        known = self._known.get(service)
-        if known is None or (known.release, known.orders) != (release, orders):
-            bundle = self._shop.bundle(service, release)
-            learner = Learner(self._shop, bundle, orders) if has_head(bundle) else None
-            known = self._known[service] = _Known(release, orders, learner)
-        if known.learner:
-            known.learner.turn(self._lease)
+    def _look(self) -> None:
+        """What serves now, and what a person decided of its head."""
+        for service in services(self._shop.settings.repository):
+            release, orders = self._shop.publisher.serving(service), self._shop.store.head_orders(service)
+            known = self._known.get(service)
+            if release and (known is None or (known.release, known.orders) != (release, orders)):
+                bundle = self._shop.bundle(service, release)
+                learns = has_head(bundle) and not orders.frozen
+                learner = Learner(self._shop, bundle, orders) if learns else None
+                self._known[service] = _Known(release, orders, learner)
 
 
 def carry_over(run: Run) -> None:
@@ -166,4 +176,5 @@ def carry_over(run: Run) -> None:
 
 def open_head(shop: Workshop, bundle: Bundle) -> LiveHead:
     settings = shop.service(bundle.service)
-    return LiveHead(bundle, Wish(settings.head.ridge, settings.head.balance, settings.golden_margin))
+    how = settings.head
+    return LiveHead(bundle, Wish(how.ridge, how.balance, settings.golden_margin, settings.source_trust))

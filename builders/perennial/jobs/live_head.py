@@ -14,6 +14,7 @@ import numpy as np
 
 from perennial.heads import Evidence, Solution, Statistics, joined
 from perennial.jobs import data
+from perennial.jobs.votes import source_of
 from perennial.jobs.workshop import codec_of
 from perennial.protocols import Codec
 from perennial.split import fingerprint
@@ -30,11 +31,12 @@ WATCHERS = "validation"
 @dataclass(frozen=True)
 class Wish:
     """How a head is made: as in `heads.Statistics.solve`; `margin` is how much of the golden set's accuracy
-    and macro-F1 it may cost."""
+    and macro-F1 it may cost, `trust` what a source's rows count, 1 where it names none."""
 
     ridge: float
     balance: float
     margin: float
+    trust: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class LiveHead:
     def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
         """Learn rows. Of what a source says of a text its latest row counts, in whatever order they come."""
         for row, kept in zip(rows, described, strict=True):
-            said_of = (fingerprint(row.text), row.source)
+            said_of = (fingerprint(row.text), source_of(row))
             former = self._latest.get(said_of)
             if former and former[0].row >= row.row:
                 continue
@@ -132,7 +134,7 @@ class LiveHead:
             np.frombuffer(kept.features, np.int16).reshape(1, -1),
             np.frombuffer(kept.residuals, np.int16).reshape(1, -1),
             np.array([self._labels[row.label]]),
-            np.array([row.trust]),
+            np.array([row.trust * self._wish.trust.get(row.source, 1.0)]),
         )
 
     def _score(self, weights: Array | None) -> dict[str, float]:

@@ -23,7 +23,7 @@ def said(rows: Sequence[FeedbackRow], trust: Mapping[str, float]) -> Said:
     """What each source said last of each text, times the trust in the source (1 where it is not named).
     Without any trust it is not heard."""
     last = {
-        (fingerprint(row.text), _source(row)): Example(
+        (fingerprint(row.text), source_of(row)): Example(
             row.text, row.label, row.trust * trust.get(row.source, 1.0), row.source, row.row
         )
         for row in rows
@@ -55,7 +55,8 @@ def agreed(heard: Said) -> dict[bytes, Example]:
     return {text: _majority(votes) for text, votes in texts.items()}
 
 
-def _source(row: FeedbackRow) -> str:
+def source_of(row: FeedbackRow) -> str:
+    """Who speaks: see above."""
     proven = row.prediction_id if row.release is not None else None
     return row.source or proven or ""
 

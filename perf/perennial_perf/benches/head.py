@@ -37,7 +37,7 @@ from perennial_perf.stats import percentiles
 __all__ = ["run"]
 
 FEEDBACK_RATE, LOAD_RATE, CLIENTS = 50.0, 50.0, 8
-LOOK_S = 0.01
+LOOK_S = 0.05
 PATIENCE_S = 20.0
 
 
