@@ -100,23 +100,20 @@ class Statistics:
         rest._counts = self._counts - other._counts
         return rest
 
-    def solve(self, ridge: float, balance: float) -> Solution:
+    def solve(
+        self, ridge: float, balance: float, held: Statistics | None = None, hold: float = 1.0
+    ) -> Solution:
         """The head of these rows. `ridge` is how many rows the release's own classifier is worth in a
         direction that no row says anything of; `balance` as in `jobs.balance`: 1 gives every label that has
-        rows the same say, 0 every row."""
-        weights = self._weights(balance)
-        gram = np.asarray(np.tensordot(weights, self._grams, 1))
+        rows the same say, 0 every row. `held` are further rows, which count `hold` times."""
+        counts = self._counts + (held._counts if held else 0.0)
+        weights = _of_labels(counts, balance)
+        gram, moment = np.tensordot(weights, self._grams, 1), np.tensordot(weights, self._moments, 1)
+        if held:
+            gram += hold * np.tensordot(weights, held._grams, 1)
+            moment += hold * np.tensordot(weights, held._moments, 1)
         gram[np.diag_indices_from(gram)] += ridge
-        moment = np.tensordot(weights, self._moments, 1)
-        inverse = np.linalg.inv(gram)
-        return Solution(inverse @ moment, inverse, weights)
-
-    def _weights(self, balance: float) -> Array:
-        """Of a row of each label; the mean over all rows is 1."""
-        shares = self._counts / max(self._counts.sum(), TRUST_UNIT)
-        weights = np.where(shares > 0, np.maximum(shares, TRUST_UNIT**2) ** -balance, 0.0)
-        mean = float(shares @ weights)
-        return np.asarray(weights / mean if mean else weights)
+        return Solution(np.linalg.solve(gram, moment), np.asarray(gram), weights)
 
     def _sum(self, rows: Evidence, sign: float) -> None:
         features, residuals = _with_one(rows.features), rows.residuals * UNIT
@@ -128,13 +125,21 @@ class Statistics:
             self._counts[label] += sign * rows.trust[here].sum()
 
 
+def _of_labels(counts: Array, balance: float) -> Array:
+    """(labels,) what a row of each label counts; the mean over all rows is 1."""
+    shares = counts / max(counts.sum(), TRUST_UNIT)
+    weights = np.where(shares > 0, np.maximum(shares, TRUST_UNIT**2) ** -balance, 0.0)
+    mean = float(shares @ weights)
+    return np.asarray(weights / mean if mean else weights)
+
+
 @dataclass(frozen=True)
 class Solution:
-    """`weights` (size + 1, labels), in shares of a label; `inverse` (size + 1, size + 1) of the weighed and
-    ridged sum of squares; `of_label` (labels,), what a row of each label counts."""
+    """`weights` (size + 1, labels), in shares of a label; `gram` (size + 1, size + 1), the weighed and ridged
+    sum of squares; `of_label` (labels,), what a row of each label counts."""
 
     weights: Array
-    inverse: Array
+    gram: Array
     of_label: Array
 
     def influence(self, rows: Evidence, asked: Array) -> Array:
@@ -142,7 +147,7 @@ class Solution:
         text. It is the answer less that of a head without the row, which the same weights of labels make:
         leave-one-out in closed form (Cook and Weisberg, Residuals and influence in regression, 1982)."""
         features = _with_one(rows.features)
-        reach = features @ self.inverse  # (rows, size + 1)
+        reach = np.linalg.solve(self.gram, features.T).T  # (rows, size + 1)
         weights = self.of_label[rows.labels] * rows.trust
         leverage = weights * np.einsum("rs,rs->r", reach, features)
         left = rows.residuals * UNIT - features @ self.weights

@@ -69,6 +69,14 @@ def test_releases_come_and_go_under_load_and_no_request_fails(
         assert goal["met"] or name in fast, goal
 
 
+def test_corrections_reach_the_answers_under_load_and_their_order_makes_no_difference(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("head", settings, capsys)
+    assert goals["failed requests meanwhile"]["met"] and goals["difference between orders"]["value"] == 0
+    assert goals["seconds from a receipt to the next answers, p95"]["value"] > 0
+
+
 def test_the_ensemble_is_measured_beside_its_bare_session(
     embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,7 +122,7 @@ def _described(shop: Workshop, service: str) -> dict[str, Any]:
         "release": bundle.release,
         "version": known.version if known else 0,
         "rows": figures.get("rows", 0),
-        "step": figures.get("step"),
+        "hold": figures.get("hold"),
         "golden": figures.get("golden"),
         "by_label": dict(Counter(row.label for row in counted).most_common()),
         "by_source": dict(Counter(row.source or "(anonymous)" for row in counted).most_common(10)),

@@ -5,6 +5,7 @@ Knows examples and evidence. Leaves asking the engine, and where rows and heads 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,9 @@ from perennial.protocols import Codec
 from perennial.split import fingerprint
 from perennial.types import Array, Bundle, Example, FeedbackRow, HeadRow, Tensors
 
-STEPS = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""How far a head may go, of all the way."""
+HOLDS = (1, 2, 4, 8, 16, 32, 64)
+"""How often a taught row may count. After 1,000 ratings of tweets 32 cost films 2.0 points of accuracy, where
+half of the head would have cost 2.7, and was better on tweets (macro-F1 .64 for .63)."""
 ANCHORS, JUDGES = "memory", "golden"
 """The sets of a bundle that hold a head in place, and that say how far it may go."""
 WATCHERS = "validation"
@@ -59,8 +61,8 @@ class LiveHead:
         self._judging = {fingerprint(example.text) for example in self._judges}
         self._labels = {label: column for column, label in enumerate(bundle.manifest["labels"])}
         size = self.codec.feature_size
-        self._all = Statistics(size, len(self._labels))
-        self._all.add(self.anchors.held())
+        self._held, self._told = (Statistics(size, len(self._labels)) for _ in range(2))
+        self._held.add(self.anchors.held())
         self._known_judges = Statistics(size, len(self._labels))
         self._latest: dict[tuple[bytes, str], tuple[FeedbackRow, Evidence]] = {}
         self._before = self._score(None)
@@ -94,38 +96,51 @@ class LiveHead:
             self._change(Statistics.add, *self._latest[said_of])
 
     def solve(self) -> Solution:
-        return self._solved(self._all)
+        """The head of all rows, as it is in force."""
+        return self._solved(self._told, self._hold()[0])
 
     def blind(self, texts: Iterable[str]) -> Array:
         """The weights in force, had no row told of any of these texts."""
         hidden = {fingerprint(text) for text in texts}
+        hold, _ = self._hold()
         told = Statistics(self.codec.feature_size, len(self._labels))
-        for (text, _), (_, seen) in self._latest.items():
+        for (text, _source), (_row, seen) in self._latest.items():
             if text in hidden:
                 told.add(seen)
-        return np.asarray(self.judged().figures["step"] * self._solved(self._all.without(told)).weights)
+        return self._solved(self._told.without(told), hold).weights
 
     def judged(self) -> Judged:
-        """The head, as far as the golden set allows: all the way, or the largest of `STEPS` that costs it no
-        more than the margin. It is judged by a head that learned nothing of the golden texts."""
-        blind = self._solved(self._all.without(self._known_judges)).weights
-        for step in STEPS:
-            after = self._score(step * blind)
-            if all(after[name] >= value - self._wish.margin for name, value in self._before.items()):
-                break
+        """The head, with the taught rows counting as often as the golden set needs to lose no more than the
+        margin (of `HOLDS` the least, by bisection); none where none is enough."""
+        hold, after = self._hold()
         figures = {
             "rows": len(self._latest),
             "newest_row": max((row.row for row in self.rows), default=0),
-            "step": step,
+            "hold": hold if math.isfinite(hold) else None,
             "golden": {"before": self._before, "after": after},
         }
-        return Judged((step * self.solve().weights).astype(np.float32), figures)
+        return Judged(self._solved(self._told, hold).weights.astype(np.float32), figures)
 
-    def _solved(self, statistics: Statistics) -> Solution:
-        return statistics.solve(self._wish.ridge, self._wish.balance)
+    def _hold(self) -> tuple[float, dict[str, float]]:
+        """How often taught rows count, and what a head that saw no golden text then scores on them."""
+        blind = self._told.without(self._known_judges)
+        found, low, high = (math.inf, self._before), 0, len(HOLDS)
+        while low < high:
+            middle = (low + high) // 2
+            after = self._score(self._solved(blind, HOLDS[middle]).weights)
+            if all(after[name] >= value - self._wish.margin for name, value in self._before.items()):
+                found, high = (HOLDS[middle], after), middle
+            else:
+                low = middle + 1
+        return found
+
+    def _solved(self, told: Statistics, hold: float) -> Solution:
+        if hold == math.inf:  # nothing may move
+            told, hold = Statistics(self.codec.feature_size, len(self._labels)), 1
+        return told.solve(self._wish.ridge, self._wish.balance, self._held, hold)
 
     def _change(self, how: Callable[[Statistics, Evidence], None], row: FeedbackRow, seen: Evidence) -> None:
-        how(self._all, seen)
+        how(self._told, seen)
         if fingerprint(row.text) in self._judging:
             how(self._known_judges, seen)
 
