@@ -172,7 +172,7 @@ class ServiceSettings(_Section):
     golden_margin: Share = 0.03
     slice_margin: Share = 0.1
     most_flips: Share = 0.1
-    calibration_margin: Share = 0.05
+    calibration_margin: Share = 0.08
     golden_looks: Positive = 20
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """From `golden_margin` on: what the quality gate (`gates.quality`) asks of a candidate."""
