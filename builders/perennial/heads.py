@@ -68,8 +68,12 @@ def evidence(features: Array, logits: Array, labels: Array, trust: Array, slope:
     centred = logits.astype(np.float64) - logits.mean(axis=1, keepdims=True, dtype=np.float64)
     count = logits.shape[1]
     wanted = np.eye(count)[labels] - 1 / count
-    weights = np.rint(np.asarray(trust, np.float64) / TRUST_UNIT) * TRUST_UNIT
-    return Evidence(_fixed(features), _fixed(wanted - slope * centred), labels, weights)
+    return Evidence(_fixed(features), _fixed(wanted - slope * centred), labels, trusted(trust))
+
+
+def trusted(trust: Array) -> Array:
+    """Trust in whole `TRUST_UNIT`s, without which sums would not be exact."""
+    return np.asarray(np.rint(np.asarray(trust, np.float64) / TRUST_UNIT) * TRUST_UNIT)
 
 
 def _fixed(values: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.heads import Evidence, Solution, Statistics, joined
+from perennial.heads import Evidence, Solution, Statistics, joined, trusted
 from perennial.jobs import data
 from perennial.jobs.votes import source_of
 from perennial.jobs.workshop import codec_of
@@ -149,7 +149,7 @@ class LiveHead:
             np.frombuffer(kept.features, np.int16).reshape(1, -1),
             np.frombuffer(kept.residuals, np.int16).reshape(1, -1),
             np.array([self._labels[row.label]]),
-            np.array([row.trust * self._wish.trust.get(row.source, 1.0)]),
+            trusted(np.array([row.trust * self._wish.trust.get(row.source, 1.0)])),
         )
 
     def _score(self, weights: Array | None) -> dict[str, float]:
