@@ -76,7 +76,7 @@ def test_a_release_says_what_it_comes_from(taught: Workshop) -> None:
     assert manifest["lineage"]["feedback_rows"] == list(range(1, 401))
     weights = (taught.bundle(SERVICE, 1).folder / "checkpoint").glob("*.safetensors")
     assert manifest["lineage"]["start_sha256"] == file_digest(weights)
-    assert manifest["lineage"]["training"] == TEACH.rebuild.model_dump()
+    assert manifest["lineage"]["training"] == TEACH.rebuild.model_dump(mode="json")
     assert manifest["lineage"]["processor"] == processor() and processor()["can"]
     made_by = manifest["lineage"]["packages"]
     assert (made_by["torch"], made_by["onnxruntime"]) == (version("torch"), version("onnxruntime"))
