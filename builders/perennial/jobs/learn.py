@@ -136,16 +136,17 @@ class FastLoop(threading.Thread):
     def run(self) -> None:
         # One thread: others of the same product would wait for each other on cores that answer.
         with threadpool_limits(1, "blas"):
-            pause, looked_at = POLL_S, float("-inf")
+            pause, looked_at, serving = POLL_S, float("-inf"), dict[str, int | None]()
             while not self._stopping.wait(pause):
                 try:
                     if time.monotonic() - looked_at > LOOK_S:
                         looked_at = time.monotonic()
-                        self._look()
+                        names = services(self._shop.settings.repository)
+                        serving = {name: self._shop.publisher.serving(name) for name in names}
                     began = time.thread_time()
-                    for known in self._known.values():
-                        if known.learner:
-                            known.learner.turn(self._lease)
+                    for service, release in serving.items():
+                        if release:
+                            self._turn(service, release)
                     pause = max(POLL_S, REST * (time.thread_time() - began))
                 except Fenced:
                     return
@@ -155,16 +156,15 @@ class FastLoop(threading.Thread):
                     self._known.clear()  # a learner that was cut short has taken rows that it did not learn
                     pause, looked_at = PAUSE_S, float("-inf")
 
-    def _look(self) -> None:
-        """What serves now, and what a person decided of its head."""
-        for service in services(self._shop.settings.repository):
-            release, orders = self._shop.publisher.serving(service), self._shop.store.head_orders(service)
-            known = self._known.get(service)
-            if release and (known is None or (known.release, known.orders) != (release, orders)):
-                bundle = self._shop.bundle(service, release)
-                learns = has_head(bundle) and not orders.frozen
-                learner = Learner(self._shop, bundle, orders) if learns else None
-                self._known[service] = _Known(release, orders, learner)
+    def _turn(self, service: str, release: int) -> None:
+        orders, known = self._shop.store.head_orders(service), self._known.get(service)
+        if known is None or (known.release, known.orders) != (release, orders):
+            bundle = self._shop.bundle(service, release)
+            learns = has_head(bundle) and not orders.frozen
+            learner = Learner(self._shop, bundle, orders) if learns else None
+            known = self._known[service] = _Known(release, orders, learner)
+        if known.learner:
+            known.learner.turn(self._lease)
 
 
 def carry_over(run: Run) -> None:
