@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from perennial.jobs import data
+from perennial.jobs.live_head import ANCHORS, JUDGES, WATCHERS
+from perennial.jobs.release import LOCK
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import write_manifest
 from perennial.types import Bundle, Example
 
-SETS = ("memory", "golden", "validation")
-LOCK = "repository"
+SETS = (ANCHORS, JUDGES, WATCHERS)
 
 
 def forget(
