@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from perennial.protocols import Codec, Session
+from perennial.protocols import Codec, Predictor, Session
 from perennial.types import Tensors, text_tensor
 
 
@@ -52,6 +52,26 @@ class Pipeline:
             yield from (
                 alike[start : start + self._together] for start in range(0, len(alike), self._together)
             )
+
+
+class Remembered:
+    """A predictor that asks another one for each text once, however often it is asked itself."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.codec = predictor.codec
+        self._predictor = predictor
+        self._known: dict[str, Tensors] = {}
+
+    def outputs(self, texts: Sequence[str]) -> list[Tensors]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known.update(zip(new, self._predictor.outputs(new), strict=True))
+        return [self._known[text] for text in texts]
+
+    def decode(self, texts: Sequence[str], outputs: Sequence[Tensors]) -> list[Tensors]:
+        return self._predictor.decode(texts, outputs)
+
+    def answers(self, texts: Sequence[str]) -> list[Tensors]:
+        return self.decode(texts, self.outputs(texts))
 
 
 def engine_inputs(codec: Codec, texts: Sequence[str]) -> list[Tensors]:

@@ -64,6 +64,10 @@ class Codec(Protocol):
     def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
         """Judge answers, in the order of the examples (a request may hold several texts)."""
 
+    def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
+        """(labels, labels): for each right label, by row, how often each was answered, or was the best of an
+        abstention."""
+
     def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
         """What examples say of the release, for a head, from its `engine_out` tensors for them."""
 
@@ -100,9 +104,6 @@ class Trainable(Protocol):
 
     def score(self, model: Module, examples: Sequence[Example]) -> Scores:
         """What `Codec.score` would say of the model's answers, quickly: batched by length, no gradients."""
-
-    def confusion(self, model: Module, examples: Sequence[Example]) -> Array:
-        """(labels, labels): for each right label, by row, how often each was answered."""
 
     def export(self, model: Module, folder: Path) -> None:
         """Write the network into `folder` as the two files of an `Exported`: inputs and outputs as the

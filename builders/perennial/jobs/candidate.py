@@ -15,7 +15,7 @@ from perennial.jobs.learn import Learner
 from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
-from perennial.pipeline import Pipeline
+from perennial.pipeline import Pipeline, Remembered
 from perennial.protocols import Compressible, Gate, Predictor, Session, Trainable
 from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example, Tensors
@@ -97,13 +97,14 @@ def judge_quality(run: Run) -> Result:
     settings, golden = run.settings, run.read("golden")
     allowed = run.job.payload.get("max_drop", 0.0) / 100
     held_out = {"golden": golden, "fresh": run.read("fresh")}
-    _write_confusion(run, held_out)
+    candidate = Remembered(_checkpoint(run))
+    _write_confusion(run, candidate, held_out)
     judged_by, serving = data.texts_digest(golden), _serving(run)
     learned = _give_head(run, serving, held_out) if serving else False
     result = _judge(
         run,
         "quality",
-        _checkpoint(run),
+        candidate,
         serving,
         held_out,
         margin=max(settings.golden_margin, allowed),
@@ -131,16 +132,15 @@ def _give_head(run: Run, serving: Pipeline, held_out: dict[str, list[Example]]) 
     return bool(learner.live.rows)
 
 
-def _write_confusion(run: Run, held_out: dict[str, list[Example]]) -> None:
+def _write_confusion(run: Run, candidate: Predictor, held_out: dict[str, list[Example]]) -> None:
     """For a person; also of a candidate that is then refused."""
-    task, model = trainable(run.task), _model(run)
-    confusion.keep(
-        run.shop.state,
-        run.job.service,
-        run.job.release,
-        run.job.steps["snapshot"]["labels"],
-        {name: task.confusion(model, examples) for name, examples in held_out.items()},
-    )
+    matrices = {
+        name: candidate.codec.confusion(candidate.answers([row.text for row in examples]), examples)
+        for name, examples in held_out.items()
+        if examples
+    }
+    labels = run.job.steps["snapshot"]["labels"]
+    confusion.keep(run.shop.state, run.job.service, run.job.release, labels, matrices)
 
 
 def _looks(run: Run, judged_by: str) -> int:

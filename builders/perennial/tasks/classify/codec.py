@@ -7,7 +7,7 @@ batching across requests and prediction ids to the stages.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +87,27 @@ class ClassifyCodec:
         said = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
         return judge(said, [example.label for example in examples], self.labels)
 
+    def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
+        said = [raw.decode() for answer in answers for raw in answer["TOP_LABELS"][:, 0]]
+        counts = np.zeros((len(self.labels), len(self.labels)), int)
+        np.add.at(counts, (self._columns(row.label for row in examples), self._columns(said)), 1)
+        return counts
+
     def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
-        columns = {label: column for column, label in enumerate(self.labels)}
         return evidence(
             np.concatenate([output["features"] for output in outputs]),
             np.concatenate([output["logits"] for output in outputs]),
-            np.array([columns[example.label] for example in examples]),
+            self._columns(example.label for example in examples),
             np.array([example.weight for example in examples]),
             self._slope,
         )
 
     def take_head(self, weights: Array | None) -> None:
         self._head = None if weights is None else (weights / self._slope).astype(np.float32)
+
+    def _columns(self, labels: Iterable[str]) -> Array:
+        """(labels,) where each stands among the service's."""
+        return np.array([self.labels.index(label) for label in labels], int)
 
     def _check_top_k(self, asked: Array) -> None:
         if (asked != asked.flat[0]).any():

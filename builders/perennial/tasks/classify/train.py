@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -81,13 +80,6 @@ class ClassifyTask:
         columns = self._logits(model, examples).argmax(1)
         said = [model.labels[column] for column in columns.tolist()]
         return judge(said, [example.label for example in examples], model.labels)
-
-    def confusion(self, model: Classifier, examples: Sequence[Example]) -> Array:
-        counts = np.zeros((len(model.labels), len(model.labels)), int)
-        if examples:
-            said = self._logits(model, examples).argmax(1)
-            np.add.at(counts, (self.columns(model, examples).numpy(), said.numpy()), 1)
-        return counts
 
     def states(self, model: Classifier, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
         ids, mask = _ids(model, list(texts))
