@@ -20,11 +20,10 @@ from perennial.protocols import Store
 from perennial.serve import stage
 from perennial.serve.intake import Intake, Outcome
 from perennial.serve.line import Line
+from perennial.serve.stage import KEY_FILE, STORE_URL
 from perennial.stores import open_store
 from perennial.types import Tensors, text_tensor
 
-STORE_URL = "PERENNIAL_STORE_URL"
-KEY_FILE = "PERENNIAL_KEY_FILE"
 PROBE = "probe"
 """A request with this parameter checks that the store could take a row, and stores none: the watchdog's."""
 AWAY = Unavailable(

@@ -15,9 +15,8 @@ from perennial.errors import PerennialError
 from perennial.heads import LOOK_EVERY_S
 from perennial.protocols import Store
 from perennial.serve.polite import politely
-from perennial.serve.stage import Opened
+from perennial.serve.stage import STORE_URL, Opened
 
-STORE_URL = "PERENNIAL_STORE_URL"
 PAUSE_S = 2.0
 
 _log = logging.getLogger(__name__)

@@ -12,11 +12,9 @@ from perennial.predictions import prediction_id
 from perennial.serve import stage
 from perennial.serve.looking import looking
 from perennial.serve.polite import politely
+from perennial.serve.stage import KEY_FILE
 from perennial.timings import now, timings
 from perennial.types import Array, Tensors, text_tensor
-
-KEY_FILE = "PERENNIAL_KEY_FILE"
-"""The environment variable that names the file of the key, in hex digits."""
 
 
 class Postprocess:

@@ -22,6 +22,9 @@ from perennial.repository.layout import WARMUP, Release, read_release
 from perennial.serve.crew import Reply
 from perennial.types import Tensors, text_tensor
 
+STORE_URL, KEY_FILE = "PERENNIAL_STORE_URL", "PERENNIAL_KEY_FILE"
+"""The environment variables that name the store, and the file of the key of prediction ids, in hex digits."""
+
 _log = logging.getLogger(__name__)
 
 Work = Callable[[Sequence[Tensors]], Sequence[Tensors | Exception]]
