@@ -9,8 +9,9 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
+from perennial.stores import _put
 from perennial.stores._jobs import ROWS_A_QUERY
 from perennial.stores._schema import feedback, forgotten, head_orders, head_rows, heads
 from perennial.types import Head, HeadOrders, HeadRow
@@ -44,14 +45,17 @@ def put(connection: Connection, head: Head) -> int:
     """The version that it got: one above the release's newest."""
     same = (heads.c.service == head.service) & (heads.c.release == head.release)
     version = (connection.execute(select(heads.c.version).where(same)).scalar() or 0) + 1
-    changed = {
-        "version": version,
-        "weights": head.weights,
-        "figures": dict(head.figures),
-        "created_at": time.time(),
-    }
-    if not connection.execute(update(heads).where(same).values(changed)).rowcount:
-        connection.execute(insert(heads).values(service=head.service, release=head.release, **changed))
+    _put.put(
+        connection,
+        heads,
+        {"service": head.service, "release": head.release},
+        {
+            "version": version,
+            "weights": head.weights,
+            "figures": dict(head.figures),
+            "created_at": time.time(),
+        },
+    )
     return version
 
 
@@ -83,9 +87,7 @@ def order(connection: Connection, service: str, frozen: bool | None, since_row: 
         old.since_row if since_row is None else since_row,
         old.generation + 1,
     )
-    same = head_orders.c.service == service
-    if not connection.execute(update(head_orders).where(same).values(asdict(new))).rowcount:
-        connection.execute(insert(head_orders).values(service=service, **asdict(new)))
+    _put.put(connection, head_orders, {"service": service}, asdict(new))
     return new
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
+from perennial.stores import _put
 from perennial.stores._schema import services
 from perennial.types import ServiceRecord
 
 
 def put(connection: Connection, record: ServiceRecord) -> None:
-    """In a write transaction: nobody comes between the update that finds no row and the insert."""
-    columns = asdict(record)
-    changed = connection.execute(update(services).where(services.c.name == record.name).values(columns))
-    if not changed.rowcount:
-        connection.execute(insert(services).values(columns))
+    _put.put(connection, services, {"name": record.name}, asdict(record))
 
 
 def known(connection: Connection) -> dict[str, ServiceRecord]:
