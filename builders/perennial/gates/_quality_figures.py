@@ -56,5 +56,5 @@ def _slice(one: Slice) -> dict[str, float]:
 def metrics(side: str, judged: Judged) -> dict[str, float]:
     figures = {f"{side}.{metric}": value for metric, value in judged.metrics.items()}
     if len(judged.confidence):
-        figures[f"{side}.calibration_error"] = calibration_error(judged)
+        figures[f"{side}.calibration_error"] = calibration_error(judged.correct, judged.confidence)
     return figures

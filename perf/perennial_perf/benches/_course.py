@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perennial.gates import _calibration
 from perennial.types import Array
 from perennial_perf.benches._methods import Method
 from perennial_perf.benches._streams import Corpus, Stream
 
 STEP = 100
 """Rows told together."""
-_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,8 @@ def f1s(gold: Array, said: Array) -> Array:
 
 
 def calibration_error(probabilities: Array, gold: Array) -> float:
-    """How far the probability of the answer is from how often it is right, by bins of that probability
-    (Guo et al., arXiv:1706.04599)."""
-    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == gold
-    bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
-    apart = np.bincount(bins, weights=sure - right, minlength=_BINS)
-    return float(np.abs(apart).sum() / len(gold))
+    """As the quality gate has it, of answers (texts, labels)."""
+    return _calibration.calibration_error(probabilities.argmax(axis=1) == gold, probabilities.max(axis=1))
 
 
 def spread(courses: Sequence[Sequence[Course]]) -> float:
