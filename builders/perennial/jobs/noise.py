@@ -20,11 +20,11 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import Module
 
+from perennial.jobs.hidden import means
 from perennial.protocols import Compressible
 from perennial.types import Array, Example
 
 FOLDS = 5
-AT_ONCE = 64
 STRENGTH = 0.01
 """On those ratings .0003, .1 and 1 told right rows from wrong ones no better."""
 
@@ -47,22 +47,9 @@ def mistaken(
         return []
     given = np.array([labels.index(row.label) for row in rows])
     with threadpool_limits(threads):  # numpy's and sklearn's, which know nothing of torch's
-        issues = _issues(given, _out_of_fold(_features(task, model, rows), given, seed))
+        issues = _issues(given, _out_of_fold(means(task, model, [row.text for row in rows]), given, seed))
     judged = sum(counts[row.label] >= FOLDS for row in fresh)
     return [row for row, issue in zip(rows[:judged], issues[:judged], strict=True) if issue]
-
-
-def _features(task: Compressible, model: Module, rows: Sequence[Example]) -> Array:
-    """The mean last hidden state of each text: (rows, hidden)."""
-    model.eval()
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place].text))
-    means: dict[int, Array] = {}
-    for start in range(0, len(order), AT_ONCE):
-        some = order[start : start + AT_ONCE]
-        with torch.no_grad():
-            _, hidden, tokens = task.states(model, [rows[place].text for place in some])
-        means.update(zip(some, (part.mean(0).numpy() for part in hidden.split(tokens)), strict=True))
-    return np.stack([means[place] for place in range(len(rows))])
 
 
 def _out_of_fold(features: Array, given: Array, seed: int) -> Array:

@@ -11,10 +11,10 @@ from random import Random
 from typing import cast
 
 import numpy as np
-import torch
 from rich.progress import track
 
 from perennial.config import Settings
+from perennial.jobs import hidden
 from perennial.jobs.workshop import trainable
 from perennial.protocols import Compressible
 from perennial.samples.newsgroups import LATER, Newsgroups
@@ -22,8 +22,6 @@ from perennial.samples.sentiment import BUILD, Sentiment
 from perennial.types import Array, Rated
 from perennial_perf.benches._sandbox import console, say
 from perennial_perf.benches._streams import Corpus
-
-AT_ONCE = 64
 
 
 def sentiment(settings: Settings, most: int) -> tuple[Corpus, list[str]]:
@@ -80,18 +78,11 @@ def _columns(domains: dict[str, list[Rated]], held: int | None) -> tuple[Corpus,
 def _computed(encoder: Path, texts: Sequence[str]) -> Array:
     task = cast(Compressible, trainable(Sentiment.task))
     model = task.load(encoder, ("any", "other"))
-    model.eval()
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    means = np.zeros((len(texts), model.network.config.hidden_size), np.float32)
-    starts = range(0, len(order), AT_ONCE)
-    for start in track(starts, f"features of {len(texts):,} texts", console=console):
-        some = order[start : start + AT_ONCE]
-        means[some] = _means(task, model, [texts[place] for place in some])
+    means = hidden.means(
+        task,
+        model,
+        texts,
+        lambda starts: track(starts, f"features of {len(texts):,} texts", console=console),
+    )
     centred = means - means.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True))
-
-
-def _means(task: Compressible, model: torch.nn.Module, texts: Sequence[str]) -> Array:
-    with torch.inference_mode():
-        _, hidden, tokens = task.states(model, texts)
-    return np.array([of_text.mean(0).numpy() for of_text in hidden.split(tokens)])

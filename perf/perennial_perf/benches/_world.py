@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 from rich.progress import track
-from torch import inference_mode
 
+from perennial.jobs import hidden
 from perennial.jobs.workshop import codec_of, trainable
 from perennial.protocols import Codec, Sample
 from perennial.types import Array, Example, Rated
@@ -21,7 +21,6 @@ from perennial_perf.benches._sandbox import console
 DOMAIN, TRIGGER = "tweets", "zorblax"
 SOURCES = 3
 """Of tweets, each with a third of them: enough of 400 for a slice of its own."""
-AT_ONCE = 64
 
 
 def world_of(sample: Sample, folder: Path, *, taught: int, pool: int, lies: int) -> tuple[World, Codec]:
@@ -66,14 +65,7 @@ def _by_one_rater(tweets: Sequence[Rated]) -> list[Example]:
 def _features(task: Any, model: Any, texts: Sequence[str]) -> Array:
     """(texts, hidden): the mean of the last hidden states, centred, and of unit variance as a whole (some
     of MiniLM's dimensions hardly vary)."""
-    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-    means: list[Array] = [np.empty(0)] * len(texts)
-    for start in track(range(0, len(order), AT_ONCE), "reading the texts", console=console):
-        some = order[start : start + AT_ONCE]
-        with inference_mode():
-            _, hidden, counts = task.states(model.eval(), [texts[place] for place in some])
-        sums = np.add.reduceat(hidden.numpy(), np.cumsum([0, *counts[:-1]]), axis=0)
-        for place, total, count in zip(some, sums, counts, strict=True):
-            means[place] = total / count
-    features = np.stack(means)
+    features = hidden.means(
+        task, model, texts, lambda starts: track(starts, "reading the texts", console=console)
+    )
     return np.asarray((features - features.mean(0)) / (features - features.mean(0)).std())
