@@ -1,9 +1,8 @@
-"""What the fast head promises beyond a score, on real features: that no order matters, that a deletion leaves
-nothing, how long an update takes, and that `why` tells what a refit would."""
+"""What the fast head promises beyond a score, on real features: to be exact and quick, and that `why` tells
+what a refit would."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,23 +12,18 @@ from threadpoolctl import threadpool_limits
 from perennial.heads import Evidence, Statistics
 from perennial.types import Array
 from perennial_perf.benches._courses import Lesson, Size
+from perennial_perf.benches._exactness import Exactness, exactness, learned
 from perennial_perf.benches._fast_head import FastHead, centred
 from perennial_perf.benches._streams import SOURCES, Stream
-from perennial_perf.stats import percentiles
 
-UPDATES, ASKED, LEFT_OUT = 200, 5, 300
+ASKED, LEFT_OUT = 5, 300
 
 
 @dataclass(frozen=True)
-class Claims:
-    """`apart` and `left` are the largest differences between weights: of heads that saw the same rows in
-    other orders, and of one that lost rows and one that never had them. Times in ms. `agreement` is, over
-    texts asked, the lowest rank correlation of influences and leave-one-out refits."""
+class Claims(Exactness):
+    """`agreement` is, over texts asked, the lowest rank correlation of influences and leave-one-out refits.
+    What is taken out are all rows of one source out of many."""
 
-    apart: float
-    left: float
-    update: dict[str, float]
-    deletion_ms: float
     agreement: float
 
 
@@ -43,13 +37,13 @@ def _claims(lesson: Lesson, size: Size) -> Claims:
     features = np.load(lesson.features, mmap_mode="r")
     streams = [lesson.stream(size, order, seed=0) for order in range(size.orders)]
     told = [_evidence(lesson, stream, features) for stream in streams]
-    sums = [_sums(lesson, rows) for rows in told]
-    heads = [weights(one) for one in sums]
-    apart = max(float(np.abs(head - heads[0]).max()) for head in heads[1:])
-    update = _updates(sums[0], told[0])
-    deletion_ms, left = _deletion(lesson, told[0])
+
+    def nothing() -> Statistics:
+        return Statistics(features.shape[1], len(lesson.corpus.labels))
+
+    exact = exactness(told, np.arange(0, len(told[0]), SOURCES), nothing, weights)
     asked = features[streams[0].test[:ASKED]]
-    return Claims(apart, left, update, deletion_ms, _agreement(sums[0], told[0], asked))
+    return Claims(**vars(exact), agreement=_agreement(learned(told[0], nothing), told[0], asked))
 
 
 def weights(statistics: Statistics) -> Array:
@@ -58,39 +52,6 @@ def weights(statistics: Statistics) -> Array:
 
 def _evidence(lesson: Lesson, stream: Stream, features: Array) -> Evidence:
     return centred(features[stream.rows], stream.labels, len(lesson.corpus.labels))
-
-
-def _sums(lesson: Lesson, rows: Evidence) -> Statistics:
-    """In batches, as they come."""
-    statistics = Statistics(rows.features.shape[1], len(lesson.corpus.labels))
-    for start in range(0, len(rows), 100):
-        statistics.add(rows.at(np.arange(start, min(start + 100, len(rows)))))
-    return statistics
-
-
-def _updates(statistics: Statistics, rows: Evidence) -> dict[str, float]:
-    """A correction comes and the head is solved; it is taken out again, so that nothing grows."""
-    times = []
-    for place in range(min(UPDATES, len(rows))):
-        one = rows.at([place])
-        began = time.perf_counter()
-        statistics.add(one)
-        weights(statistics)
-        times.append(1e3 * (time.perf_counter() - began))
-        statistics.remove(one)
-    return {**percentiles(times, (50, 95)), "max": max(times)}
-
-
-def _deletion(lesson: Lesson, rows: Evidence) -> tuple[float, float]:
-    """All rows of one source out of many: how many ms that takes, and what it leaves."""
-    everything, of_one = np.arange(len(rows)), np.arange(0, len(rows), SOURCES)
-    statistics = _sums(lesson, rows)
-    began = time.perf_counter()
-    statistics.remove(rows.at(of_one))
-    head = weights(statistics)
-    took = 1e3 * (time.perf_counter() - began)
-    never = weights(_sums(lesson, rows.at(np.setdiff1d(everything, of_one))))
-    return took, float(np.abs(head - never).max())
 
 
 def _agreement(statistics: Statistics, rows: Evidence, asked: Array) -> float:
