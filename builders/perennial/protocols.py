@@ -312,7 +312,7 @@ class Store(Protocol):
 
     def head_orders(self, service: str) -> HeadOrders: ...
     def order_head(
-        self, service: str, frozen: bool | None = None, since_row: int | None = None
+        self, service: str, since_row: int | None = None, until_row: int | None = None
     ) -> HeadOrders:
         """Change what is not None; the orders as they now are, of a new generation."""
 

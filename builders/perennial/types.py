@@ -218,16 +218,24 @@ class Head:
     created_at: float = 0.0
 
 
+NO_END = 2**62
+"""A row number that no feedback ever has."""
+
+
 @dataclass(frozen=True)
 class HeadOrders:
-    """What a person decided of a service's head: whether it stands still, and after which row it begins.
+    """What a person decided of a service's head: it learns the rows after `since_row`, up to `until_row`.
 
     `generation` grows whenever rows or orders change in another way than by new feedback.
     """
 
-    frozen: bool = False
     since_row: int = 0
+    until_row: int = NO_END
     generation: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        return self.until_row < NO_END
 
 
 @dataclass(frozen=True)

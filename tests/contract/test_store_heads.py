@@ -6,7 +6,7 @@ import pytest
 
 from perennial.errors import Fenced
 from perennial.protocols import Store
-from perennial.types import Head, HeadOrders, HeadRow, Lease, NewFeedback, ServiceRecord
+from perennial.types import NO_END, Head, HeadOrders, HeadRow, Lease, NewFeedback, ServiceRecord
 
 SENTIMENT = "sentiment"
 
@@ -72,10 +72,12 @@ def test_old_releases_are_let_go(store: Store, lease: Lease, rows: list[int]) ->
 
 def test_each_order_is_a_new_generation_and_keeps_the_others(store: Store, lease: Lease) -> None:
     assert store.head_orders(SENTIMENT) == HeadOrders()
-    assert store.order_head(SENTIMENT, frozen=True) == HeadOrders(True, 0, 1)
-    assert store.order_head(SENTIMENT, since_row=3) == HeadOrders(True, 3, 2)
+    assert store.order_head(SENTIMENT, until_row=7) == HeadOrders(0, 7, 1)
+    assert store.order_head(SENTIMENT, since_row=3) == HeadOrders(3, 7, 2)
     assert (
-        store.order_head(SENTIMENT, frozen=False) == store.head_orders(SENTIMENT) == HeadOrders(False, 3, 3)
+        store.order_head(SENTIMENT, until_row=NO_END)
+        == store.head_orders(SENTIMENT)
+        == HeadOrders(3, NO_END, 3)
     )
 
 

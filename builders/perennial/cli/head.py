@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from perennial.errors import BadRequest
 from perennial.jobs import forget as forgetting
 from perennial.jobs.why import why as causes_of
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
+from perennial.types import NO_END
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 head = typer.Typer(
@@ -33,6 +35,8 @@ def show(context: typer.Context, service: Service, as_json: Json = False) -> Non
     if as_json:
         print_json(found)
         return
+    if found["changed_at"]:
+        found["changed_at"] = datetime.fromtimestamp(found["changed_at"]).isoformat(" ", "seconds")
     cells = [(name.replace("_", " "), _shown(value)) for name, value in found.items()]
     console.print(table(f"head of {service}", ("", ""), cells))
 
@@ -46,16 +50,17 @@ def freeze(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let the head stand still: answers stay as they are, feedback is kept."""
+    """Let the head learn nothing newer, over promotions too: feedback is kept for later."""
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
-    shop.store.order_head(service, frozen=not undo)
+    shop.store.order_head(service, until_row=NO_END if undo else shop.store.newest_row(service))
     _tell(shop, service, as_json, "learns again" if undo else "stands still")
 
 
 @head.command()
 def reset(context: typer.Context, service: Service, as_json: Json = False) -> None:
-    """Answer as the release does, until the next feedback. Rebuilds learn what there was all the same."""
+    """Answer as the release does, until the next feedback (a frozen head until it may learn again). Rebuilds
+    learn what there was all the same."""
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
     since = shop.store.newest_row(service)

@@ -70,16 +70,16 @@ class Learner:
         self.live.take(known, [self._kept[row.row] for row in known])
 
     def _fresh(self) -> Iterator[FeedbackRow]:
-        """Rows that are not in the head yet: those that the release has not learned, and at first those that
-        it was only judged by."""
-        service, store = self._bundle.service, self._shop.store
+        """Rows that are not in the head yet and may be: those that the release has not learned, and at first
+        those that it was only judged by."""
+        service, store, orders = self._bundle.service, self._shop.store, self._orders
         if not self._began:
-            since = self._orders.since_row
-            yield from store.numbered(service, sorted(row for row in self.live.standing if row > since))
+            standing = sorted(row for row in self.live.standing if row > orders.since_row)
+            yield from (row for row in store.numbered(service, standing) if row.row <= orders.until_row)
+        known = self._learned | self.live.standing
         while rows := store.unlearned(service, self._next, A_PAGE):
             self._next = rows[-1].row
-            known = self._learned | self.live.standing
-            yield from (row for row in rows if row.row not in known)
+            yield from (row for row in rows if row.row not in known and row.row <= orders.until_row)
 
     def _learn(self, rows: Sequence[FeedbackRow], lease: Lease) -> None:
         unknown = [row for row in rows if row.row not in self._kept]
@@ -113,7 +113,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class _Known:
-    """A service as the loop last saw it; its learner, unless its head stands still or there is none."""
+    """A service as the loop last saw it; its learner, unless its release has no head."""
 
     release: int
     orders: HeadOrders
@@ -160,8 +160,7 @@ class FastLoop(threading.Thread):
         orders, known = self._shop.store.head_orders(service), self._known.get(service)
         if known is None or (known.release, known.orders) != (release, orders):
             bundle = self._shop.bundle(service, release)
-            learns = has_head(bundle) and not orders.frozen
-            learner = Learner(self._shop, bundle, orders) if learns else None
+            learner = Learner(self._shop, bundle, orders) if has_head(bundle) else None
             known = self._known[service] = _Known(release, orders, learner)
         if known.learner:
             known.learner.turn(self._lease)
@@ -171,9 +170,8 @@ def carry_over(run: Run) -> None:
     """Before a release serves: its head of all feedback that it has not learned is in force, and whoever will
     answer has seen it."""
     bundle, store = run.shop.bundle(run.job.service, run.job.release), run.shop.store
-    orders = store.head_orders(bundle.service)
-    if run.shop.server_url and not orders.frozen and has_head(bundle):
-        Learner(run.shop, bundle, orders).turn(run.lease)
+    if run.shop.server_url and has_head(bundle):
+        Learner(run.shop, bundle, store.head_orders(bundle.service)).turn(run.lease)
         time.sleep(3 * LOOK_EVERY_S)
 
 

@@ -74,17 +74,17 @@ def drop(connection: Connection, service: str, kept: Collection[int]) -> None:
 
 
 def orders(connection: Connection, service: str) -> HeadOrders:
-    columns = (head_orders.c.frozen, head_orders.c.since_row, head_orders.c.generation)
+    columns = (head_orders.c.since_row, head_orders.c.until_row, head_orders.c.generation)
     found = connection.execute(select(*columns).where(head_orders.c.service == service)).first()
     return HeadOrders(**found._mapping) if found else HeadOrders()
 
 
-def order(connection: Connection, service: str, frozen: bool | None, since_row: int | None) -> HeadOrders:
+def order(connection: Connection, service: str, since_row: int | None, until_row: int | None) -> HeadOrders:
     """None leaves an order as it is."""
     old = orders(connection, service)
     new = HeadOrders(
-        old.frozen if frozen is None else frozen,
         old.since_row if since_row is None else since_row,
+        old.until_row if until_row is None else until_row,
         old.generation + 1,
     )
     _put.put(connection, head_orders, {"service": service}, asdict(new))

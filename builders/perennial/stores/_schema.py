@@ -142,8 +142,8 @@ head_orders = Table(
     "head_orders",
     metadata,
     Column("service", Text, primary_key=True),
-    Column("frozen", Boolean, nullable=False),
     Column("since_row", BigInteger, nullable=False),
+    Column("until_row", BigInteger, nullable=False),
     Column("generation", Integer, nullable=False),
 )
 

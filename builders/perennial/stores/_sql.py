@@ -144,10 +144,10 @@ class SqlStore:
             return _heads.orders(connection, service)
 
     def order_head(
-        self, service: str, frozen: bool | None = None, since_row: int | None = None
+        self, service: str, since_row: int | None = None, until_row: int | None = None
     ) -> HeadOrders:
         with self._database.write() as connection:
-            return _heads.order(connection, service, frozen, since_row)
+            return _heads.order(connection, service, since_row, until_row)
 
     def lease(self, name: str) -> Lease | None:
         with self._database.read() as connection:

@@ -31,8 +31,8 @@ def upgrade() -> None:
     op.create_table(
         "head_orders",
         sa.Column("service", sa.Text, primary_key=True),
-        sa.Column("frozen", sa.Boolean, nullable=False),
         sa.Column("since_row", sa.BigInteger, nullable=False),
+        sa.Column("until_row", sa.BigInteger, nullable=False),
         sa.Column("generation", sa.Integer, nullable=False),
     )
     op.create_table(
