@@ -44,6 +44,12 @@ def _service_name(value: str) -> str:
     return value
 
 
+def _label(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError("a label must not be empty or hold NUL")
+    return value
+
+
 ServiceName = Annotated[str, AfterValidator(_service_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -149,6 +155,8 @@ class ServiceSettings(_Section):
     """By a source's name how far it is trusted, 1 where it is not here; "" are rows without a source."""
     source_cap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """The share of a rebuild's rows that one source may be. What is above it is never learned."""
+    labels: tuple[Annotated[str, AfterValidator(_label)], ...] = ()
+    """Further ones than its first build's data has: they are answered once feedback has taught them."""
 
     build: Annotated[TrainingSettings, BeforeValidator(_like_first)] = FIRST
     rebuild: TrainingSettings = TrainingSettings()

@@ -78,8 +78,9 @@ class Codec(Protocol):
 class Trainable(Protocol):
     """The torch half of a task. Used by jobs only."""
 
-    def load(self, checkpoint: Path, labels: Sequence[str]) -> Module:
-        """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote."""
+    def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Module:
+        """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote. Of
+        `labels` it may lack those that are `further` ones: it is given them, and does not answer them yet."""
 
     def save(self, model: Module, folder: Path) -> None:
         """Write the checkpoint, with its tokenizer, so that `load` gives the same model."""

@@ -62,6 +62,34 @@ def test_a_checkpoint_of_other_labels_gets_a_fresh_head(task: Any, tiny_release:
     assert logits(task, model).tolist() == [[0.0, 0.0]]
 
 
+def test_a_further_label_is_told_apart_and_not_answered_yet(
+    task: Any, tiny_release: Path, tmp_path: Path
+) -> None:
+    checkpoint, wider = tiny_release / "checkpoint", ["negative", "mixed", "neutral", "positive"]
+    known, model = logits(task, task.load(checkpoint, LABELS)), task.load(checkpoint, wider, {"mixed"})
+    said = logits(task, model)
+    np.testing.assert_allclose(said[:, [0, 2, 3]], known, atol=1e-5)
+    assert known.min() < said[0, 1] < known.max()
+    task.save(model, tmp_path)
+    assert np.array_equal(logits(task, task.load(tmp_path, wider)), said)
+    with pytest.raises(ConfigError, match=r"labels \['postive'\] are not among"):
+        task.load(checkpoint, ["negative", "postive", "mixed"], {"mixed"})
+
+
+def test_what_unit_logits_are_worth_does_not_hang_on_a_label_without_rows(
+    task: Any, tiny_release: Path, tmp_path: Path
+) -> None:
+    checkpoint, wider = tiny_release / "checkpoint", [*LABELS, "mixed"]
+    model = task.load(checkpoint, wider, {"mixed"})
+    model.head.bias.data[3] -= 30
+    task.write_codec(model, EXAMPLES, tmp_path / "wide", abstain_below=0.0)
+    task.write_codec(task.load(checkpoint, LABELS), EXAMPLES, tmp_path / "plain", abstain_below=0.0)
+    slopes = [
+        json.loads((tmp_path / name / "calibration.json").read_text())["slope"] for name in ("wide", "plain")
+    ]
+    assert slopes[0] == pytest.approx(slopes[1], abs=1e-5)
+
+
 def test_a_classifier_of_transformers_keeps_its_own_head(
     task: Any, tiny_encoder: Path, tmp_path: Path
 ) -> None:
@@ -78,6 +106,10 @@ def test_a_classifier_of_transformers_keeps_its_own_head(
     with torch.inference_mode():
         wanted = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.numpy()
     np.testing.assert_allclose(logits(task, task.load(tmp_path, LABELS)), wanted, atol=1e-6)
+    wider = task.load(tmp_path, [*LABELS, "mixed"], {"mixed"})
+    task.save(wider, tmp_path / "wider")
+    again = logits(task, task.load(tmp_path / "wider", [*LABELS, "mixed"]))
+    np.testing.assert_allclose(again, [[*wanted[0], wanted.mean()]], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])

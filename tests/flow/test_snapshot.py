@@ -13,7 +13,7 @@ from perennial.errors import Broken
 from perennial.jobs import data, snapshot
 from perennial.jobs.data import MIN_ROWS
 from perennial.jobs.release import record_of
-from perennial.jobs.run import Run
+from perennial.jobs.run import Refused, Run
 from perennial.jobs.workshop import Workshop, known_service
 from perennial.stores import open_store
 from perennial.types import Job, NewFeedback
@@ -83,3 +83,37 @@ def test_a_short_file_holds_out_as_many_texts_as_a_gate_needs(count: int, tmp_pa
     sizes = {name: len(run.read(name)) for name in ("golden", "validation", "train")}
     assert sizes["golden"] == 30 if count < 300 else sizes["golden"] >= 30
     assert sizes["validation"] and sizes["train"] > count / 2
+
+
+def with_labels(shop: Workshop, *labels: str) -> Workshop:
+    settings = shop.settings.model_copy(
+        update={"services": {SERVICE: TEACH.model_copy(update={"labels": labels})}}
+    )
+    return replace(shop, settings=settings)
+
+
+def test_a_first_build_takes_labels_that_no_text_has(tmp_path: Path) -> None:
+    shop = with_labels(workshop(tmp_path), "mixed")
+    data.write(tmp_path / "data.jsonl", tiny_examples(150))
+    with closing(shop.store):
+        payload = {"task": "classify", "data": str(tmp_path / "data.jsonl"), "labels": ["joke", LABELS[0]]}
+        taken = snapshot.take(begin(shop, shop.store.enqueue(SERVICE, "build", "test", payload)))
+    assert taken["labels"] == ["joke", "mixed", *LABELS]
+    assert taken["further"] == ["joke", "mixed"]
+
+
+def test_labels_that_differ_by_case_alone_are_refused(tmp_path: Path) -> None:
+    shop = with_labels(workshop(tmp_path), LABELS[0].title())
+    data.write(tmp_path / "data.jsonl", tiny_examples(150))
+    with closing(shop.store):
+        payload = {"task": "classify", "data": str(tmp_path / "data.jsonl")}
+        taken = snapshot.take(begin(shop, shop.store.enqueue(SERVICE, "build", "test", payload)))
+    assert "differ by case alone" in taken["reason"]
+
+
+def test_a_label_that_comes_after_a_service_began_is_refused_with_the_way_out(shop: Workshop) -> None:
+    shop.store.add_feedback(news(300))
+    run = begin(with_labels(shop, LABELS[0], "mixed"))
+    with pytest.raises(Refused, match=r"name the labels \['mixed'\].* build a service of another name"):
+        snapshot.take(run)
+    assert shop.store.backlog(SERVICE, 3).fresh == 300

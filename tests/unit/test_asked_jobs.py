@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perennial.cli.learn import enqueue_build, run_here_or_follow
+from perennial.cli.build import enqueue_build
+from perennial.cli.learn import run_here_or_follow
 from perennial.errors import Conflict
 from perennial.jobs.worker import LEASE, Worker
 from perennial.jobs.workshop import Workshop

@@ -83,6 +83,18 @@ def test_a_label_without_rows_is_learned_from_its_first_ones() -> None:
     assert (answered == 2).mean() > 0.9
 
 
+def test_a_label_that_training_drove_down_is_learned_from_its_first_rows() -> None:
+    """As 100 steps of film reviews did with a fourth label: to these logits."""
+    known, new = rows(100, seed=7, labels=2), rows(120, seed=8)
+    third = new.features[new.labels == 2] * 2.0**-14
+    drove = np.tile([0.5, 0.7, -2.7], (100, 1))
+    told = evidence(third, drove[: len(third)], np.full(len(third), 2), np.ones(len(third)), SLOPE)
+    head = solved(taught(known.held(), told.at([*range(20)]))).weights / SLOPE
+    asked = third[20:]
+    assert (corrected(drove[: len(asked)], asked, head).argmax(1) == 2).mean() > 0.75
+    assert (corrected(drove, known.features * 2.0**-14, head).argmax(1) == 2).mean() < 0.1
+
+
 def test_influence_is_what_a_head_without_the_row_would_not_say() -> None:
     feedback, asked = rows(80, seed=9), rows(1, seed=10).features[0] * 2.0**-14
     statistics = taught(feedback, rows(200, seed=11).held())

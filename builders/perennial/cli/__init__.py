@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from perennial.cli import ask, compress, head, learn, prove, serve, tune
+from perennial.cli import ask, build, compress, head, learn, prove, serve, tune
 from perennial.cli.output import fail
 from perennial.config import load
 from perennial.errors import ConfigError, PerennialError
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, ask, learn, head, compress, tune, prove):
+for module in (serve, ask, build, learn, head, compress, tune, prove):
     module.register(app)
 
 

@@ -1,93 +1,29 @@
-"""`build`, `rebuild`, `releases`, `promote`, `rollback`: how a service comes to be, learns, and is undone."""
+"""`rebuild`, `releases`, `promote`, `rollback`: how a service learns, and is undone."""
 
 from __future__ import annotations
 
 import time
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from perennial import plugins
 from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
-from perennial.engine_options import AUTO
-from perennial.errors import BadRequest, Conflict, NotFound
+from perennial.errors import Conflict
 from perennial.jobs import confusion
 from perennial.jobs import release as releases_of
-from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
-from perennial.predictions import SERVICE_NAME
 from perennial.types import Job
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (build, rebuild, releases, promote, rollback):
+    for command in (rebuild, releases, promote, rollback):
         app.command()(command)
-
-
-def build(
-    context: typer.Context,
-    service: Annotated[str, typer.Argument(help="Name of the service, such as 'sentiment'.")],
-    start: Annotated[
-        str,
-        typer.Option(
-            "--from", help="Hugging Face folder or hub id: a classifier or an encoder (safetensors)."
-        ),
-    ],
-    data: Annotated[Path, typer.Option(help='JSONL file of {"text", "label"}.')],
-    task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="What serves it: a name, or 'auto', which builds and measures every engine that is here and "
-            "keeps the quickest that passes the gates.",
-            show_default="the settings', else the serving release's, else onnxruntime",
-        ),
-    ] = "",
-    as_json: Json = False,
-) -> None:
-    """Build release 1 (or the next) of a service from your own model and data, and promote it."""
-    if not SERVICE_NAME.fullmatch(service):
-        raise BadRequest(
-            f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
-        )
-    plugins.get(f"tasks/{task}", "codec")
-    if engine not in ("", AUTO):
-        plugins.get("engines", engine)
-    read_users_file(data)
-    shop = open_workshop(settings_of(context))
-    finish(shop, enqueue_build(shop, service, task, checkpoint_folder(start), data, engine), as_json)
-
-
-def checkpoint_folder(start: str) -> Path:
-    """A Hugging Face folder as it is, or the folder that a hub id was downloaded to."""
-    if Path(start).is_dir():
-        return Path(start)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(start, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise NotFound(f"{start!r} is neither a folder nor a model that the hub gives: {reason}") from None
-
-
-def enqueue_build(shop: Workshop, service: str, task: str, start: Path, data: Path, engine: str = "") -> Job:
-    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
-    payload = {
-        "task": task,
-        "from": str(start.resolve()),
-        "data": str(data.resolve()),
-        "sha256": file_digest([data]),  # a person who mends the file wants another build
-        "engine": engine,
-    }
-    return enqueue_as_asked(shop, service, "build", f"asked: {start}", payload)
 
 
 def enqueue_as_asked(shop: Workshop, service: str, kind: str, reason: str, payload: dict[str, Any]) -> Job:

@@ -14,8 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from perennial import plugins
+from perennial.cli.build import enqueue_build
 from perennial.cli.follow import progress_of
-from perennial.cli.learn import enqueue_build, run_here_or_follow
+from perennial.cli.learn import run_here_or_follow
 from perennial.cli.output import Json, console, print_json, say, settings_of, table, teller
 from perennial.errors import Unavailable
 from perennial.jobs import data

@@ -29,12 +29,12 @@ TOGETHER = 32
 
 def train(run: Run) -> Result:
     """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
-    settings, validation = run.settings, run.read("validation")
+    settings, validation, snapshot = run.settings, run.read("validation"), run.job.steps["snapshot"]
     start = run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
     how = settings.rebuild if run.parent else settings.build
     options = _options(run, how)
     task = trainable(run.task)
-    model = task.load(start, run.job.steps["snapshot"]["labels"])
+    model = task.load(start, snapshot["labels"], snapshot.get("further", ()))
     began = between.weights(model)
     with run.fresh("train") as folder:
         learned = _without_mistakes(run, how, task, model, folder)

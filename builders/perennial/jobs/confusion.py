@@ -47,13 +47,14 @@ def write(path: Path, labels: Sequence[str], matrices: Mapping[str, Array]) -> N
 def _report(labels: Sequence[str], matrix: Array, **how: Any) -> Any:
     from sklearn.metrics import classification_report
 
+    named = [place for place in range(len(labels)) if matrix[place].any() or matrix[:, place].any()]
     truth, said = (places.ravel() for places in np.indices(matrix.shape))
     counts = matrix.ravel()
     return classification_report(
         truth.repeat(counts),
         said.repeat(counts),
-        labels=range(len(labels)),
-        target_names=list(labels),
+        labels=named,
+        target_names=[labels[place] for place in named],
         zero_division=0.0,
         **how,
     )

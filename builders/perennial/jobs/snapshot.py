@@ -34,6 +34,7 @@ def take(run: Run) -> Result:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     if run.job.kind == "compress":
         return _for_students(run, serving)
+    _refuse_labels_that_come_late(run, serving)
     return _from_feedback(run, serving)
 
 
@@ -44,11 +45,25 @@ def _refuse_an_engine_that_is_not_here(run: Run, name: str) -> None:
         raise Refused("failed", f"engine {name} makes no release here: {reason}")
 
 
+def _refuse_labels_that_come_late(run: Run, serving: Bundle) -> None:
+    """Two releases of a service share the shapes of their tensors."""
+    if late := [label for label in run.settings.labels if label not in serving.manifest["labels"]]:
+        raise Refused(
+            "failed",
+            f"the settings name the labels {late}, which the serving release was not built with; take them "
+            "out, or build a service of another name with them",
+        )
+
+
 def _from_file(run: Run, base: Bundle | None) -> Result:
     """A build: the user's file, split into what is learned, validated and held as golden."""
     payload, settings = run.job.payload, run.settings
     examples = data.read_users_file(Path(payload["data"]))
-    labels = sorted({example.label for example in examples})
+    seen = {example.label for example in examples}
+    further = {*settings.labels, *payload.get("labels", ())} - seen
+    labels = sorted(seen | further)
+    if len({label.casefold() for label in labels}) < len(labels):
+        return {"outcome": "fail", "reason": f"of the labels {labels} some differ by case alone; mend them"}
     if base and labels != base.manifest["labels"]:
         reason = (
             f"{payload['data']} has the labels {labels}, and the serving release {base.manifest['labels']}; "
@@ -67,6 +82,7 @@ def _from_file(run: Run, base: Bundle | None) -> Result:
         "previous": run.shop.publisher.serving(run.job.service) or 0,
         "task": payload["task"],
         "labels": labels,
+        "further": sorted(further),
         "rows": len(examples),
         "feedback_rows": [],
         "data_sha256": data.digest(examples),

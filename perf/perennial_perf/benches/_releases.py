@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from perennial.cli.learn import enqueue_build, run_here_or_follow
+from perennial.cli.build import enqueue_build
+from perennial.cli.learn import run_here_or_follow
 from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.workshop import Workshop, pipeline_of

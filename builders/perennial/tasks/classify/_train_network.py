@@ -6,9 +6,8 @@ Reads safetensors and fast tokenizers only, and never runs code that comes with 
 from __future__ import annotations
 
 import inspect
-import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,12 @@ from transformers.utils import logging as transformers_logging
 
 from perennial.errors import ConfigError
 from perennial.tasks.classify._tokens import Tokens
+from perennial.tasks.classify._train_labels import columns_of, name_labels, widened
 
 MAX_TOKENS = 256
 HEAD_FILE = "head.safetensors"
 NARROWED = "perennial_narrowed"
 """Stands in the config of a network whose layers lost heads or neurons: its shapes are those of its file."""
-
-_log = logging.getLogger(__name__)
 
 
 class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
@@ -92,12 +90,12 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         return logits, mean / math.sqrt(self.feature_size), hidden
 
 
-def load(checkpoint: Path, labels: Sequence[str]) -> Classifier:
+def load(checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Classifier:
     """A classifier of `labels` from a folder or a hub id.
 
     A checkpoint whose `id2label` names all of `labels` keeps its head. One that names none of them, a bare
-    encoder above all, gets a fresh head. One that names only some is refused: that is a misspelt label more
-    often than a wish.
+    encoder above all, gets a fresh head. One that names only some is refused, unless the others are `further`
+    ones, which it is given: that is a misspelt label more often than a wish.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # what it says of missing weights, `_network` checks
@@ -105,16 +103,16 @@ def load(checkpoint: Path, labels: Sequence[str]) -> Classifier:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        columns = _columns(config, checkpoint, labels)
+        columns = columns_of(config, checkpoint, labels, further) if _classifies(config, checkpoint) else None
         if columns is None:
             network = _network(AutoModel, source, config)
             head = _fresh_head(network.config, labels)
             return Classifier(network, head, tokenizer, labels, range(len(labels)))
         if (checkpoint / HEAD_FILE).is_file():
             network, head = _network(AutoModel, source, config), _saved_head(checkpoint / HEAD_FILE)
-            return Classifier(network, head, tokenizer, labels, columns)
-        network = _network(AutoModelForSequenceClassification, source, config)
-        return Classifier(network, None, tokenizer, labels, columns)
+        else:
+            network, head = _network(AutoModelForSequenceClassification, source, config), None
+        return Classifier(network, widened(network, head, labels, columns), tokenizer, labels, columns)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ConfigError(
             f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
@@ -130,27 +128,11 @@ def save(model: Classifier, folder: Path) -> None:
         save_file(model.head.state_dict(), folder / HEAD_FILE)
 
 
-def _columns(config: Any, checkpoint: Path, labels: Sequence[str]) -> list[int] | None:
-    """Where the checkpoint's head has each of `labels`; None where it has no head for them."""
+def _classifies(config: Any, checkpoint: Path) -> bool:
+    """Whether the checkpoint has a head, ours or its own."""
     kinds = config.architectures or ()
-    if not (
-        (checkpoint / HEAD_FILE).is_file()
-        or any(kind.endswith("ForSequenceClassification") for kind in kinds)
-    ):
-        return None
-    known = {name.casefold(): column for column, name in config.id2label.items()}
-    unknown = [label for label in labels if label.casefold() not in known]
-    if not unknown:
-        return [known[label.casefold()] for label in labels]
-    if len(unknown) == len(labels):
-        _log.warning(
-            "%s tells %s apart, not %s: training a fresh head", checkpoint, sorted(known), list(labels)
-        )
-        return None
-    raise ConfigError(
-        f"labels {unknown} are not among {sorted(known)}, which {str(checkpoint)!r} tells apart, while the "
-        "others are; mend them in the data, or rename all of id2label in config.json for a fresh head"
-    )
+    ours = (checkpoint / HEAD_FILE).is_file()
+    return ours or any(kind.endswith("ForSequenceClassification") for kind in kinds)
 
 
 def _network(kind: Any, source: str, config: Any) -> Any:
@@ -202,8 +184,7 @@ def _positions(network: Any) -> int:
 
 def _fresh_head(config: Any, labels: Sequence[str]) -> nn.Linear:
     """A head that finds all labels equally likely: the same one whatever the seed."""
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: column for column, label in enumerate(labels)}
+    name_labels(config, labels)
     head = nn.Linear(config.hidden_size, len(labels))
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,8 +41,8 @@ class ClassifyTask:
         able = torch.cpu.get_capabilities()
         self._bfloat16 = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
-    def load(self, checkpoint: Path, labels: Sequence[str]) -> Classifier:
-        model = _train_network.load(checkpoint, labels)
+    def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Classifier:
+        model = _train_network.load(checkpoint, labels, further)
         self._bfloat16 = self._bfloat16 and _bears_bfloat16(model)
         return model
 
@@ -179,9 +179,14 @@ def _temperature(logits: Tensor, targets: Tensor) -> float:
 
 
 def _slope(logits: Tensor, targets: Tensor) -> float:
-    """How much of a label one unit of logits is worth: least squares of labels on logits, both centred."""
-    centred = logits - logits.mean(1, keepdim=True)
-    wanted = one_hot(targets, logits.shape[1]) - 1 / logits.shape[1]
+    """How much of a label one unit of logits is worth: least squares of labels on logits, both centred.
+
+    Of labels that some target has: training has pushed any other's logits as far down as it could, and they
+    would make a unit look worth little.
+    """
+    known, places = targets.unique(return_inverse=True)
+    centred = logits[:, known] - logits[:, known].mean(1, keepdim=True)
+    wanted = one_hot(places, len(known)) - 1 / len(known)
     slope = float((wanted * centred).sum() / centred.square().sum().clamp(min=1e-12))
     return round(min(max(slope, 0.01), 10.0), 6)
 

@@ -1,0 +1,100 @@
+"""`build`: how a service comes to be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from perennial import plugins
+from perennial.cli.learn import enqueue_as_asked, finish
+from perennial.cli.output import Json, settings_of
+from perennial.engine_options import AUTO
+from perennial.errors import BadRequest, NotFound
+from perennial.jobs.data import file_digest, read_users_file
+from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.predictions import SERVICE_NAME
+from perennial.types import Job
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(build)
+
+
+def build(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Name of the service, such as 'sentiment'.")],
+    start: Annotated[
+        str,
+        typer.Option(
+            "--from", help="Hugging Face folder or hub id: a classifier or an encoder (safetensors)."
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help='JSONL file of {"text", "label"}.')],
+    task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What serves it: a name, or 'auto', which builds and measures every engine that is here and "
+            "keeps the quickest that passes the gates.",
+            show_default="the settings', else the serving release's, else onnxruntime",
+        ),
+    ] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label that no text of the data has: users' feedback will teach it. May be given again."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Build release 1 (or the next) of a service from your own model and data, and promote it."""
+    if not SERVICE_NAME.fullmatch(service):
+        raise BadRequest(
+            f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
+        )
+    plugins.get(f"tasks/{task}", "codec")
+    if engine not in ("", AUTO):
+        plugins.get("engines", engine)
+    if not all(one.strip() for one in label or ()):
+        raise BadRequest("a --label must not be empty; name it, or leave it out")
+    read_users_file(data)
+    shop = open_workshop(settings_of(context))
+    folder = checkpoint_folder(start)
+    finish(shop, enqueue_build(shop, service, task, folder, data, engine, label or ()), as_json)
+
+
+def checkpoint_folder(start: str) -> Path:
+    """A Hugging Face folder as it is, or the folder that a hub id was downloaded to."""
+    if Path(start).is_dir():
+        return Path(start)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(start, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NotFound(f"{start!r} is neither a folder nor a model that the hub gives: {reason}") from None
+
+
+def enqueue_build(
+    shop: Workshop,
+    service: str,
+    task: str,
+    start: Path,
+    data: Path,
+    engine: str = "",
+    labels: Sequence[str] = (),
+) -> Job:
+    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
+    payload = {
+        "task": task,
+        "from": str(start.resolve()),
+        "data": str(data.resolve()),
+        "sha256": file_digest([data]),  # a person who mends the file wants another build
+        "engine": engine,
+        "labels": sorted(labels),
+    }
+    return enqueue_as_asked(shop, service, "build", f"asked: {start}", payload)
