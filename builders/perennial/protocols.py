@@ -82,6 +82,13 @@ class Trainable(Protocol):
         """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote. Of
         `labels` it may lack those that are `further` ones: it is given them, and does not answer them yet."""
 
+    def labels(self, checkpoint: Path) -> list[str]:
+        """What a classifier tells apart. `ConfigError` for a checkpoint that is none, or names no labels."""
+
+    def made_up(self, model: Module, count: int, seed: int) -> list[Example]:
+        """So many texts without a sense, of its vocabulary's words, in many lengths, and labelled as it
+        answers them: for a model that comes without data."""
+
     def save(self, model: Module, folder: Path) -> None:
         """Write the checkpoint, with its tokenizer, so that `load` gives the same model."""
 

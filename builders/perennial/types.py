@@ -59,6 +59,10 @@ class Example:
     row: int | None = None
 
 
+MADE_UP = "made up"
+"""The source of texts that nobody wrote, which stand in for those that a given model was taught."""
+
+
 @dataclass(frozen=True)
 class Rated:
     """A text of a sample's stream: its gold label, and the label that each of several people gave it."""

@@ -76,6 +76,30 @@ def test_a_further_label_is_told_apart_and_not_answered_yet(
         task.load(checkpoint, ["negative", "postive", "mixed"], {"mixed"})
 
 
+def test_texts_are_made_up_alike_each_time_and_labelled_as_they_are_answered(
+    task: Any, tiny_release: Path
+) -> None:
+    model = task.load(tiny_release / "checkpoint", LABELS)
+    rows = task.made_up(model, 60, seed=0)
+    assert rows == task.made_up(model, 60, seed=0) != task.made_up(model, 60, seed=1)
+    assert task.score(model, rows).metrics["accuracy"] == 1.0
+    lengths = [len(row.text.split()) for row in rows]
+    assert min(lengths) <= 3 and max(lengths) > 20
+
+
+def test_a_classifier_says_what_it_tells_apart_and_others_are_refused(
+    task: Any, tiny_release: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    assert task.labels(tiny_release / "checkpoint") == list(LABELS)
+    with pytest.raises(ConfigError, match=r"classifies nothing yet; give --data"):
+        task.labels(tiny_encoder)
+    config = json.loads((tiny_encoder / "config.json").read_text())
+    unnamed = {**config, "architectures": ["BertForSequenceClassification"]}
+    (tmp_path / "config.json").write_text(json.dumps(unnamed))
+    with pytest.raises(ConfigError, match=r"calls its labels LABEL_0, LABEL_1; name them in id2label"):
+        task.labels(tmp_path)
+
+
 def test_what_unit_logits_are_worth_does_not_hang_on_a_label_without_rows(
     task: Any, tiny_release: Path, tmp_path: Path
 ) -> None:

@@ -32,7 +32,13 @@ def build(
             "--from", help="Hugging Face folder or hub id: a classifier or an encoder (safetensors)."
         ),
     ],
-    data: Annotated[Path, typer.Option(help='JSONL file of {"text", "label"}.')],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSONL file of {"text", "label"}.',
+            show_default="a classifier begins as it is, and feedback moves it",
+        ),
+    ] = None,
     task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
     engine: Annotated[
         str,
@@ -50,7 +56,8 @@ def build(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build release 1 (or the next) of a service from your own model and data, and promote it."""
+    """Build release 1 (or the next) of a service from your own model and data, and promote it. Without --data
+    your classifier is release 1 as it is."""
     if not SERVICE_NAME.fullmatch(service):
         raise BadRequest(
             f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
@@ -60,7 +67,8 @@ def build(
         plugins.get("engines", engine)
     if not all(one.strip() for one in label or ()):
         raise BadRequest("a --label must not be empty; name it, or leave it out")
-    read_users_file(data)
+    if data:
+        read_users_file(data)
     shop = open_workshop(settings_of(context))
     folder = checkpoint_folder(start)
     finish(shop, enqueue_build(shop, service, task, folder, data, engine, label or ()), as_json)
@@ -84,7 +92,7 @@ def enqueue_build(
     service: str,
     task: str,
     start: Path,
-    data: Path,
+    data: Path | None,
     engine: str = "",
     labels: Sequence[str] = (),
 ) -> Job:
@@ -92,8 +100,8 @@ def enqueue_build(
     payload = {
         "task": task,
         "from": str(start.resolve()),
-        "data": str(data.resolve()),
-        "sha256": file_digest([data]),  # a person who mends the file wants another build
+        "data": str(data.resolve()) if data else "",
+        "sha256": file_digest([data] if data else []),  # a person who mends the file wants another build
         "engine": engine,
         "labels": sorted(labels),
     }

@@ -60,6 +60,10 @@ class QualityGate:
     texts judge (`look`) must show its limits at alpha / (k (k + 1)): of all that break one, one passes with a
     chance of `alpha` at most. After `looks` of them none passes.
 
+    A service that never had golden texts, since its model was given to it without any, is judged by `fresh`
+    alone: by `margin` and `calibration` too, but not by flips, for nobody said that what it answers there is
+    what it should know.
+
     A first build must be surely better than always giving the most frequent label of `golden`.
     """
 
@@ -78,11 +82,12 @@ class QualityGate:
         self, candidate: Predictor, baseline: Predictor | None, held_out: Mapping[str, Sequence[Example]]
     ) -> Verdict:
         news = "fresh" if baseline is not None and held_out.get("fresh") else "golden"
-        sets = {name: held_out.get(name, ()) for name in (news, "golden")}
+        known = news if baseline is not None and not held_out.get("golden") else "golden"
+        sets = {name: held_out.get(name, ()) for name in (news, known)}
         for name, examples in sets.items():
             if len(distinct(examples)) < self.least_texts:
                 return too_few("quality", name, len(distinct(examples)), self.least_texts)
-        if baseline is not None and self.look > self.looks:
+        if baseline is not None and known == "golden" and self.look > self.looks:
             return Verdict("quality", "inconclusive", USED_UP.format(self.looks))
         try:
             if baseline is None:
@@ -93,11 +98,11 @@ class QualityGate:
         slices = [found for name in sets for found in self._slices(name, sides[name].compared)]
         findings = [
             gain(news, sides[news].compared, self._alpha(news)) if self.must_gain else REFRESH,
-            not_worse("golden", sides["golden"].compared.paired, self.margin, self._alpha("golden")),
-            together([*self._slice_limits(slices), *self._guardrails(sides["golden"])], "other limits"),
+            not_worse(known, sides[known].compared.paired, self.margin, self._alpha(known)),
+            together([*self._slice_limits(slices), *self._guardrails(known, sides[known])], "other limits"),
         ]
-        figures = figures_of(sides, slices, self._alpha)
-        return verdict("quality", findings, {"golden.look": self.look, **figures})
+        look = {"golden.look": self.look} if known == "golden" else {}
+        return verdict("quality", findings, {**look, **figures_of(sides, slices, self._alpha)})
 
     def _alpha(self, name: str) -> float:
         return self.alpha / (self.look * (self.look + 1)) if name == "golden" else self.alpha
@@ -123,14 +128,15 @@ class QualityGate:
             if found.outcome != "inconclusive" or one.paired.texts >= self.slice_texts:
                 yield found
 
-    def _guardrails(self, golden: Sides) -> Iterator[Finding]:
+    def _guardrails(self, known: str, both: Sides) -> Iterator[Finding]:
         """Flips by the exact interval of Clopper and Pearson; no calibration where answers have no score."""
-        alpha, paired = self._alpha("golden"), golden.compared.paired
-        flips = binomtest(round(paired.behind), round(paired.texts)).proportion_ci(1 - 2 * alpha)
-        yield below("share of golden that turns wrong", flips.low, flips.high, self.most_flips)
-        if len(golden.ours.confidence):
-            low, high = worse_calibrated(golden.ours, golden.theirs, alpha)
-            yield below("calibration error of golden, above serving's,", low, high, self.calibration)
+        alpha, paired = self._alpha(known), both.compared.paired
+        if known == "golden":
+            flips = binomtest(round(paired.behind), round(paired.texts)).proportion_ci(1 - 2 * alpha)
+            yield below("share of golden that turns wrong", flips.low, flips.high, self.most_flips)
+        if len(both.ours.confidence):
+            low, high = worse_calibrated(both.ours, both.theirs, alpha)
+            yield below(f"calibration error of {known}, above serving's,", low, high, self.calibration)
 
 
 def _most_frequent_label(examples: Sequence[Example]) -> Array:

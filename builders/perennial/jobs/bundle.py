@@ -82,8 +82,8 @@ def _write_data(run: Run, folder: Path) -> dict[str, int]:
 
 def _write_warmup(run: Run, path: Path) -> None:
     """Real texts, evenly spread over the lengths that the service sees."""
-    golden = run.read("golden")
-    ours = [row for row in golden if row.row is None] or golden  # a user may want feedback forgotten
+    judging = run.judging()
+    ours = [row for row in judging if row.row is None] or judging  # a user may want feedback forgotten
     texts = sorted({row.text for row in ours}, key=len)
     step = max(1, (len(texts) - 1) // (WARMUP_TEXTS - 1))
     path.write_text(json.dumps([*texts[::step][: WARMUP_TEXTS - 1], texts[-1]]))

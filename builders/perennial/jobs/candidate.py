@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import augment, between, confusion, data, engines, noise, training
+from perennial.jobs import augment, between, confusion, data, engines, given, noise, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
@@ -35,6 +35,8 @@ def train(run: Run) -> Result:
     options = _options(run, how)
     task = trainable(run.task)
     model = task.load(start, snapshot["labels"], snapshot.get("further", ()))
+    if not run.read("train"):
+        return given.candidate(run, task, model, start)
     began = between.weights(model)
     with run.fresh("train") as folder:
         learned = _without_mistakes(run, how, task, model, folder)
@@ -94,6 +96,9 @@ def judge_quality(run: Run) -> Result:
     which has learned nothing new: it may be behind, on the whole and on a slice, by as much as its user
     allows, and change as many answers more.
     """
+    if run.base is None and not run.read("golden"):
+        reason = "given, not judged: it came without texts"
+        return {"gate": "quality", "outcome": "pass", "reason": reason, "figures": {}}
     settings, golden = run.settings, run.read("golden")
     allowed = run.job.payload.get("max_drop", 0.0) / 100
     held_out = {"golden": golden, "fresh": run.read("fresh")}
@@ -162,7 +167,8 @@ def judge_parity(run: Run) -> Result:
     On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
     good release, and in float32 it was then too slow to serve.
     """
-    texts = [*run.read("golden"), *run.read("validation")]
+    golden = run.judging()
+    texts = [*golden, *run.read("validation")]
     checkpoint, tried = _checkpoint(run), []
     for choice in run.job.steps["engine"]["choices"]:
         candidate = _pipeline(run, _open(run, choice))
@@ -175,7 +181,7 @@ def judge_parity(run: Run) -> Result:
 
 def judge_latency(run: Run) -> Result:
     """The chosen engine file against the serving release's, in the same run."""
-    texts = run.read("golden")[:LATENCY_TEXTS]
+    texts = run.judging()[:LATENCY_TEXTS]
     return _judge(
         run, "latency", chosen(run), _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
     )
@@ -185,7 +191,7 @@ def prepare_head(run: Run) -> Result:
     """What the candidate's engine says of the texts that will hold its head in place, and of those that will
     judge it."""
     pipeline, known = chosen(run), sets(run)
-    names = (ANCHORS, JUDGES) if pipeline.codec.feature_size else ()
+    names = [name for name in (ANCHORS, JUDGES) if pipeline.codec.feature_size and known[name][0]]
     total, done = sum(len(known[name][0]) for name in names), 0
     with run.fresh("head") as folder:
         for name in names:

@@ -56,7 +56,8 @@ class LiveHead:
         self.codec: Codec = codec_of(bundle.manifest["task"], bundle.folder)
         self.taught = _set(bundle, ANCHORS)
         self.anchors = self.codec.evidence([_seen(bundle, ANCHORS)], self.taught)
-        self._judges, self._judges_seen = _set(bundle, JUDGES), _seen(bundle, JUDGES)
+        self._judges = _set(bundle, JUDGES)
+        self._judges_seen = _seen(bundle, JUDGES) if self._judges else {}
         self.standing = {row.row for row in (*self._judges, *_set(bundle, WATCHERS)) if row.row}
         self._judging = {fingerprint(example.text) for example in self._judges}
         self._labels = {label: column for column, label in enumerate(bundle.manifest["labels"])}
@@ -117,7 +118,7 @@ class LiveHead:
             "rows": len(self._latest),
             "newest_row": max((row.row for row in self.rows), default=0),
             "hold": hold if math.isfinite(hold) else None,
-            "golden": {"before": self._before, "after": after},
+            "golden": {"before": self._before, "after": after} if self._judges else None,
         }
         return Judged(self._solved(self._told, hold).weights.astype(np.float32), figures)
 
@@ -153,7 +154,10 @@ class LiveHead:
         )
 
     def _score(self, weights: Array | None) -> dict[str, float]:
-        """Accuracy and macro-F1 on the golden set with this head."""
+        """Accuracy and macro-F1 on the golden set with this head; nothing, where a given model has none: then
+        the made-up texts and the ridge alone hold it."""
+        if not self._judges:
+            return {}
         self.codec.take_head(weights)
         answers = self.codec.decode([{}], [self._judges_seen])
         return {

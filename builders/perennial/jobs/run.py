@@ -103,6 +103,11 @@ class Run:
         """A set of examples that the snapshot fixed; empty where it has none of that name."""
         return data.read(self.folder / "snapshot" / f"{name}.jsonl")
 
+    def judging(self) -> list[Example]:
+        """The golden texts; of a service that never had any, the feedback that was held out, and of a model
+        that was given without data, the texts that were made up for it."""
+        return self.read("golden") or self.read("fresh") or self.read("old")
+
     def learned(self) -> list[Example]:
         """The rows that training had to learn, without those that it took for mistakes."""
         mistakes = set(data.read(self.folder / "train" / MISTAKES))

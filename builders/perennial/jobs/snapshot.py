@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from perennial.engine_options import AUTO
-from perennial.jobs import data, engines, votes
+from perennial.jobs import data, engines, given, votes
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
@@ -29,7 +29,7 @@ def take(run: Run) -> Result:
     refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
     _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving))
     if run.job.kind == "build":
-        return _from_file(run, serving)
+        return (_from_file if run.job.payload["data"] else given.take)(run, serving)
     if serving is None:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     if run.job.kind == "compress":
@@ -104,7 +104,7 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     _refuse_too_few(parts, over_cap, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
-        data.write(folder / "old.jsonl", data.read(base.folder / "data/memory.jsonl"))
+        data.write(folder / "old.jsonl", given.without_made_up(data.read(base.folder / "data/memory.jsonl")))
         data.write(folder / "validation.jsonl", (*validation, *parts.validation))
         data.write(folder / "golden.jsonl", golden)
         data.write(folder / "fresh.jsonl", parts.held_out)
@@ -130,6 +130,9 @@ def _for_students(run: Run, base: Bundle) -> Result:
     memory, golden, validation = (
         data.read(base.folder / f"data/{name}.jsonl") for name in ("memory", "golden", "validation")
     )
+    if not golden:
+        reason = f"release {base.release} has no golden texts to judge students by; let feedback rebuild it"
+        return {"outcome": "fail", "reason": reason}
     named, settings = run.job.payload["texts"], run.settings
     since = max(0, run.shop.store.newest_row(run.job.service) - settings.max_rows)
     feedback = [_example(row) for row in run.shop.store.feedback(run.job.service, since, settings.max_rows)]

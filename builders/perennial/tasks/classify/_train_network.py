@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ MAX_TOKENS = 256
 HEAD_FILE = "head.safetensors"
 NARROWED = "perennial_narrowed"
 """Stands in the config of a network whose layers lost heads or neurons: its shapes are those of its file."""
+
+
+_UNNAMED = re.compile(r"LABEL_\d+")
+"""What transformers calls a label that nobody named."""
 
 
 class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
@@ -118,6 +123,23 @@ def load(checkpoint: Path, labels: Sequence[str], further: Collection[str] = ())
             f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
             "an encoder or a text classifier, with config.json, tokenizer.json and *.safetensors"
         ) from error
+
+
+def labels_of(checkpoint: Path) -> list[str]:
+    """The labels of a classifier, in the order of their names."""
+    source = str(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{source!r} does not load: {str(error).strip().splitlines()[0]}") from error
+    if not _classifies(config, checkpoint):
+        raise ConfigError(f"{source!r} classifies nothing yet; give --data that teaches it")
+    names = sorted(config.id2label.values())
+    if all(_UNNAMED.fullmatch(name) for name in names):
+        raise ConfigError(
+            f"{source!r} calls its labels {', '.join(names[:3])}; name them in id2label of its config.json"
+        )
+    return names
 
 
 def save(model: Classifier, folder: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import torch
 from tokenizers import Tokenizer
@@ -21,7 +23,7 @@ from perennial.errors import TrainingFailed
 from perennial.tasks.classify import _train_anatomy, _train_graph, _train_moving, _train_network
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._train_network import Classifier
-from perennial.types import Array, Example, Moving, Scores, Tensors
+from perennial.types import MADE_UP, Array, Example, Moving, Scores, Tensors
 
 __all__ = ["ClassifyTask"]
 
@@ -29,6 +31,8 @@ _AT_ONCE = 64
 """Texts scored together, of like length."""
 _CALIBRATED_ON = 500
 """Rows, at most: it is two numbers that they fit."""
+_LONGEST = 64
+"""Words of the longest text that is made up."""
 _SLOPE = 0.25
 """Of logits that no row judged: that of the logistic function at its middle."""
 
@@ -45,6 +49,24 @@ class ClassifyTask:
         model = _train_network.load(checkpoint, labels, further)
         self._bfloat16 = self._bfloat16 and _bears_bfloat16(model)
         return model
+
+    def labels(self, checkpoint: Path) -> list[str]:
+        return _train_network.labels_of(checkpoint)
+
+    def made_up(self, model: Classifier, count: int, seed: int) -> list[Example]:
+        random, tokenizer = Random(seed), model.tokenizer.backend_tokenizer
+        vocabulary = sorted(tokenizer.get_vocab().items())
+        words = [number for word, number in vocabulary if word.strip("▁Ġ").isalpha()]
+        longest = math.log2(min(_LONGEST, model.tokens.max_tokens))
+        texts = (
+            tokenizer.decode(random.choices(words, k=round(2 ** random.uniform(1, longest))))
+            for _ in range(count)
+        )
+        unlabelled = [Example(text, model.labels[0], source=MADE_UP) for text in dict.fromkeys(texts)]
+        columns = self._logits(model, unlabelled).argmax(1).tolist()
+        return [
+            replace(row, label=model.labels[column]) for row, column in zip(unlabelled, columns, strict=True)
+        ]
 
     def save(self, model: Classifier, folder: Path) -> None:
         _train_network.save(model, folder)
