@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from random import Random
 
 from perennial.split import fingerprint
-from perennial.types import Example
+from perennial.types import MADE_UP, Example
 
 
 def update(
@@ -42,3 +42,8 @@ def update(
             continue
         slots[key] = slot
     return kept, seen
+
+
+def written(memory: Sequence[Example]) -> list[Example]:
+    """Without the texts that were made up; feedback has a number, whatever its source calls itself."""
+    return [row for row in memory if row.row is not None or row.source != MADE_UP]

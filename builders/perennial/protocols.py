@@ -24,6 +24,7 @@ from perennial.types import (
     Moving,
     NewFeedback,
     Placement,
+    Precision,
     Rated,
     Runtime,
     Scores,
@@ -105,6 +106,9 @@ class Trainable(Protocol):
     def freeze(self, model: Module, but: Moving, last_layers: int) -> None:
         """Let only these weights learn, of "last-k" so many layers; embeddings stand still in all but "full".
         `ConfigError` where "lora" does not know the network."""
+
+    def precision(self, model: Module) -> Precision:
+        """What training had best multiply in on this machine; never "auto"."""
 
     def merge(self, model: Module) -> None:
         """Make what `freeze` added a part of the weights: the model answers as before, and has the shape that

@@ -18,6 +18,9 @@ Runtime = Literal["embedded", "container"]
 """Where a release is loaded: the wheel's tritonserver, or NVIDIA's container with its C++ backends."""
 Moving = Literal["head", "lora", "last-k", "full"]
 """Which weights learn: the head, and beside it none, low-rank additions to all layers, the last, or all."""
+Precision = Literal["auto", "fp32", "bf16"]
+"""What training multiplies in; "auto" is bf16 where the machine has it and the network bears it."""
+Tracker = Literal["wandb", "mlflow"]
 
 
 @dataclass(frozen=True)

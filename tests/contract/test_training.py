@@ -90,6 +90,19 @@ def test_the_same_inputs_and_seed_give_the_same_weights(trained: Train) -> None:
     assert not same(one, third)
 
 
+def test_a_step_of_more_batches_is_one_of_fewer_steps(trained: Train) -> None:
+    steps = [trained(task=Judge([0.1, 0.2]), epochs=1, accumulate=batches)[0].steps for batches in (1, 2, 99)]
+    assert steps[0] > 3 and steps[1:] == [-(-steps[0] // 2), 1]
+
+
+def test_it_learns_in_bfloat16_and_leaves_float32(trained: Train) -> None:
+    report, model = trained(material=PLENTY, epochs=6, patience=6, precision="bf16")
+    assert report.after["macro_f1"] > 0.5
+    assert {weight.dtype for weight in weights(model).values() if weight.is_floating_point()} == {
+        torch.float32
+    }
+
+
 def test_what_is_frozen_stands_still(trained: Train, tiny_encoder: Path) -> None:
     _, model = trained(task=Judge([0.1, 0.2]), epochs=1)
     before = weights(classify().load(tiny_encoder, LABELS))

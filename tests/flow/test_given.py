@@ -81,7 +81,7 @@ def test_its_first_rebuild_is_judged_by_feedback_and_remembers_nothing_made_up(s
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
     assert done.state == "kept", done.detail
     figures = done.steps["quality"]["figures"]
-    assert figures["golden.texts"] == figures["fresh.texts"] >= 60
+    assert figures["fresh.texts"] >= 60 and not any(name.startswith("golden.") for name in figures)
     folder = shop.bundle(SERVICE, 2).folder / "data"
     sets = {name: data.read(folder / f"{name}.jsonl") for name in ("memory", "golden", "validation")}
     assert all(row.row for rows in sets.values() for row in rows)

@@ -117,3 +117,14 @@ def test_a_label_that_comes_after_a_service_began_is_refused_with_the_way_out(sh
     with pytest.raises(Refused, match=r"name the labels \['mixed'\].* build a service of another name"):
         snapshot.take(run)
     assert shop.store.backlog(SERVICE, 3).fresh == 300
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_anything_is_learned(shop: Workshop) -> None:
+    shop.store.add_feedback(news(300))
+    watched = TEACH.model_copy(update={"rebuild": TEACH.rebuild.model_copy(update={"trackers": ("mlflow",)})})
+    settings = shop.settings.model_copy(update={"services": {SERVICE: watched}})
+    with pytest.raises(
+        Refused, match=r"tracker mlflow is not installed; `pip install mlflow`, or take it out"
+    ):
+        snapshot.take(begin(replace(shop, settings=settings)))
+    assert shop.store.backlog(SERVICE, 3).fresh == 300

@@ -46,6 +46,7 @@ FENCES = {
         "learners/*",
         "recipes/*",
         "jobs/between.py",
+        "jobs/fit.py",
         "jobs/hidden.py",
         "jobs/noise.py",
         "jobs/teaching.py",
@@ -53,6 +54,7 @@ FENCES = {
         "engines/torch.py",
         "engines/_torch_*.py",
     ),
+    "accelerate": ("jobs/training.py",),
     "transformers": ("tasks/*/_train_*.py",),
     "peft": ("tasks/*/_train_*.py",),
     "onnx": ("tasks/*/_train_*.py", "engines/*.py"),
@@ -167,6 +169,7 @@ def test_a_module_says_what_it_knows() -> None:
 
 HEAVY = (
     "torch",
+    "accelerate",
     "transformers",
     "peft",
     "onnx",
@@ -187,6 +190,7 @@ NEEDS_HEAVY = (
     "perennial.jobs.between",
     "perennial.jobs.candidate",
     "perennial.jobs.compress",
+    "perennial.jobs.fit",
     "perennial.jobs.hidden",
     "perennial.jobs.measure",
     "perennial.jobs.noise",

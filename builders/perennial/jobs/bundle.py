@@ -23,8 +23,8 @@ from perennial.types import Bundle, Example
 STEPS_THAT_JUDGE = ("quality", "parity", "latency")
 WARMUP_TEXTS = 8
 PACKAGES = (
-    *("cleanlab", "nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "scikit-learn"),
-    *("tensorrt", "tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
+    *("accelerate", "cleanlab", "nncf", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "peft"),
+    *("scikit-learn", "tensorrt", "tensorrt_rtx_cu13_bindings", "tokenizers", "torch", "transformers"),
 )
 
 
@@ -66,7 +66,7 @@ def sets(run: Run) -> dict[str, tuple[list[Example], int]]:
         "validation": (run.read("validation"), [], settings.validation_rows),
     }
     return {
-        name: memory.update(old, seen.get(name, len(old)), fresh, size, settings.seed)
+        name: memory.update(old, seen.get(name, len(memory.written(old))), fresh, size, settings.seed)
         for name, (old, fresh, size) in grown.items()
     }
 

@@ -8,15 +8,14 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import augment, between, confusion, data, engines, given, noise, training
-from perennial.jobs.balance import balanced
+from perennial.jobs import confusion, data, engines, fit, noise
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
 from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline, Remembered
-from perennial.protocols import Compressible, Gate, Predictor, Session, Trainable
+from perennial.protocols import Compressible, Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
 from perennial.types import GRAPH, Example, Tensors
 
@@ -29,63 +28,30 @@ TOGETHER = 32
 
 def train(run: Run) -> Result:
     """From the serving release's checkpoint, or for a build from the user's; early stopping on validation."""
-    settings, validation, snapshot = run.settings, run.read("validation"), run.job.steps["snapshot"]
-    start = run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
-    how = settings.rebuild if run.parent else settings.build
-    options = _options(run, how)
-    task = trainable(run.task)
-    model = task.load(start, snapshot["labels"], snapshot.get("further", ()))
-    if not run.read("train"):
-        return given.candidate(run, task, model, start)
-    began = between.weights(model)
+    how = fit.settings_of(run)
     with run.fresh("train") as folder:
-        learned = _without_mistakes(run, how, task, model, folder)
-        fresh = augment.augmented(learned, how.augment, settings.seed)
-        report = training.train(
-            task,
-            plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed),
-            model,
-            training.Material(*balanced(fresh, run.read("old"), how.balance), validation),
-            options,
-            folder=run.shop.state.folder("logs", "tensorboard", run.job.service, str(run.job.release)),
-            progress=lambda done, total, message: run.report("train", done, total, message),
-        )
-        share, after = 0.0, report.after
-        if how.interpolate:
-            share, after = between.go_back(task, model, began, how.interpolate, validation, options.metric)
-        task.save(model, folder / "checkpoint")
-        task.write_codec(model, validation, folder / "codec", settings.abstain_below)
-    return {
-        "options": {**how.model_dump(), "threads": options.threads},
-        "processor": training.processor(),
-        "start": str(start),
-        "start_sha256": data.file_digest(start.glob("*.safetensors")),
-        "report": {**asdict(report), "after": after, "interpolated": share},
-        "learned": len(learned),
-    }
+        if run.read("train"):
+            if how.noise_filter:
+                _leave_out_mistakes(run, how, folder)
+            (fit.fit if how.processes == 1 else fit.launch)(run, folder)
+        else:
+            fit.keep_as_it_is(run, folder)
+    return fit.result(run.folder / "train")
 
 
-def _options(run: Run, how: TrainingSettings) -> training.Options:
-    elsewhere = {"learner", "batch_size", "threads", "balance", "noise_filter", "augment", "interpolate"}
-    return training.Options(
-        **how.model_dump(exclude=elsewhere), seed=run.settings.seed, threads=how.threads or cores()
-    )
-
-
-def _without_mistakes(
-    run: Run, how: TrainingSettings, task: Trainable, model: Any, folder: Path
-) -> list[Example]:
-    """What is learned; what a filter leaves out stands in `folder`, for a person and for the memory."""
-    fresh = run.read("train")
-    if not how.noise_filter:
-        return fresh
+def _leave_out_mistakes(run: Run, how: TrainingSettings, folder: Path) -> None:
+    """What the filter leaves out of training stands in `folder`, for a person and for the memory."""
     run.report("train", 0, 0, "looking for mistaken labels")
+    task, threads = trainable(run.task), how.threads or cores()
     mistakes = noise.mistaken(
-        cast(Compressible, task), model, fresh, run.read("old"), run.settings.seed, how.threads or cores()
+        cast(Compressible, task),
+        fit.model_of(run, task),
+        run.read("train"),
+        run.read("old"),
+        run.settings.seed,
+        threads,
     )
     data.write(folder / MISTAKES, mistakes)
-    left_out = set(mistakes)
-    return [row for row in fresh if row not in left_out]
 
 
 def judge_quality(run: Run) -> Result:

@@ -108,9 +108,9 @@ class Run:
         that was given without data, the texts that were made up for it."""
         return self.read("golden") or self.read("fresh") or self.read("old")
 
-    def learned(self) -> list[Example]:
-        """The rows that training had to learn, without those that it took for mistakes."""
-        mistakes = set(data.read(self.folder / "train" / MISTAKES))
+    def learned(self, folder: Path | None = None) -> list[Example]:
+        """The rows that training had to learn, without those that it took for mistakes (in `folder`)."""
+        mistakes = set(data.read((folder or self.folder / "train") / MISTAKES))
         return [row for row in self.read("train") if row not in mistakes]
 
     def report(self, step: str, done: float, total: float, message: str, at_once: bool = False) -> None:

@@ -8,9 +8,11 @@ is said of a text that judges already corrects its label there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
+from perennial import memory
 from perennial.engine_options import AUTO
 from perennial.jobs import data, engines, given, votes
 from perennial.jobs.bundle import refuse_bundle_of_another_job
@@ -28,6 +30,7 @@ def take(run: Run) -> Result:
     serving = run.shop.serving(run.job.service)
     refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
     _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving))
+    _refuse_trackers_that_are_not_here(run)
     if run.job.kind == "build":
         return (_from_file if run.job.payload["data"] else given.take)(run, serving)
     if serving is None:
@@ -43,6 +46,15 @@ def _refuse_an_engine_that_is_not_here(run: Run, name: str) -> None:
     options = run.settings.engine_options.get(name, {})
     if name != AUTO and (reason := engines.unusable(name, options)):
         raise Refused("failed", f"engine {name} makes no release here: {reason}")
+
+
+def _refuse_trackers_that_are_not_here(run: Run) -> None:
+    for tracker in {*run.settings.build.trackers, *run.settings.rebuild.trackers}:
+        if find_spec(tracker) is None:
+            reason = (
+                f"tracker {tracker} is not installed; `pip install {tracker}`, or take it out of trackers"
+            )
+            raise Refused("failed", reason)
 
 
 def _refuse_labels_that_come_late(run: Run, serving: Bundle) -> None:
@@ -104,7 +116,7 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     _refuse_too_few(parts, over_cap, more_may_come=len(rows) < settings.max_rows)
     with run.fresh("snapshot") as folder:
         data.write(folder / "train.jsonl", parts.train)
-        data.write(folder / "old.jsonl", given.without_made_up(data.read(base.folder / "data/memory.jsonl")))
+        data.write(folder / "old.jsonl", memory.written(data.read(base.folder / "data/memory.jsonl")))
         data.write(folder / "validation.jsonl", (*validation, *parts.validation))
         data.write(folder / "golden.jsonl", golden)
         data.write(folder / "fresh.jsonl", parts.held_out)
@@ -127,7 +139,7 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
 def _for_students(run: Run, base: Bundle) -> Result:
     """A compression: no feedback is learned, so what judges and what is remembered stay as they are. `texts`
     are asked of the teacher alone; feedback that a gate may judge a later release by is not among them."""
-    memory, golden, validation = (
+    remembered, golden, validation = (
         data.read(base.folder / f"data/{name}.jsonl") for name in ("memory", "golden", "validation")
     )
     if not golden:
@@ -137,14 +149,14 @@ def _for_students(run: Run, base: Bundle) -> Result:
     since = max(0, run.shop.store.newest_row(run.job.service) - settings.max_rows)
     feedback = [_example(row) for row in run.shop.store.feedback(run.job.service, since, settings.max_rows)]
     parts = split(feedback, validation=VALIDATION, held_out=HELD_OUT)
-    given = data.read_texts(Path(named)) if named else []
-    texts = {fingerprint(row.text): row for row in (*memory, *parts.train, *given)}
+    own = data.read_texts(Path(named)) if named else []
+    texts = {fingerprint(row.text): row for row in (*remembered, *parts.train, *own)}
     for row in (*golden, *validation):
         texts.pop(fingerprint(row.text), None)
     with run.fresh("snapshot") as folder:
         drawn = _drawn([*texts.values()], MOST_TEXTS, settings.seed)
         data.write(folder / "texts.jsonl", sorted(drawn, key=lambda row: len(row.text)))
-        data.write(folder / "old.jsonl", memory)
+        data.write(folder / "old.jsonl", remembered)
         data.write(folder / "golden.jsonl", golden)
         data.write(folder / "validation.jsonl", validation)
     return {

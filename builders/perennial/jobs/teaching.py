@@ -99,7 +99,9 @@ class Distillation:
     ) -> Tensor:
         texts = [example.text for example in batch]
         logits, hidden, _ = self._task.states(model, texts)
-        wanted_logits, wanted_hidden = self._known.of([self._places[text] for text in texts])
+        wanted_logits, wanted_hidden = (
+            wanted.to(logits.device) for wanted in self._known.of([self._places[text] for text in texts])
+        )
         apart: Tensor = mse_loss(hidden, wanted_hidden) / wanted_hidden.square().mean()
         return softened(logits, wanted_logits) + apart
 

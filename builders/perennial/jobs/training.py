@@ -1,5 +1,8 @@
 """The training loop: any task, any learner, one model. Knows when to stop; what learns the task knows, and
 from which rows the learner. The same arguments, seed and threads give the same weights on one `processor`.
+
+Started by `accelerate launch`, every process goes through the same steps with its share of the batches, and
+what they found is added up: so many processes learn as one does that accumulates as many batches.
 """
 
 from __future__ import annotations
@@ -7,21 +10,23 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.tracking import TensorBoardTracker
 from torch.nn import Module
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
-from torch.utils.tensorboard import SummaryWriter
 
 from perennial import machine
 from perennial.errors import TrainingFailed
 from perennial.protocols import Learner, Trainable
-from perennial.types import Example, Moving
+from perennial.types import Example, Moving, Precision, Tracker
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps planned, and a line for a person."""
@@ -39,7 +44,8 @@ class Material:
 @dataclass(frozen=True)
 class Options:
     """`trainable_layers` are those of "last-k". `warm_up` is the share of all steps in which the rate rises;
-    it falls to 0 over the others.
+    it falls to 0 over the others. A step is of `accumulate` batches in each process. `trackers` are told what
+    TensorBoard is.
 
     Training ends after `epochs`, after `max_steps`, after `patience` epochs without a better `metric`, or
     with the step in which `max_seconds` pass, whichever comes first.
@@ -58,6 +64,9 @@ class Options:
     warm_up: float = 0.06
     weight_decay: float = 0.01
     max_gradient: float = 1.0
+    accumulate: int = 1
+    precision: Precision = "auto"
+    trackers: tuple[Tracker, ...] = ()
 
 
 Stopped = Literal["done", "no better", "out of time"]
@@ -86,47 +95,69 @@ def train(
     folder: Path,
     progress: Progress,
 ) -> Report:
-    """Train `model` in place and leave it with its best weights; TensorBoard scalars go to `folder`."""
+    """Train `model` in place and leave it with its best weights, on the CPU; TensorBoard scalars go to
+    `folder`."""
     began = time.monotonic()
     if not material.validation:
         raise TrainingFailed("there are no validation rows to tell when to stop; hold some out")
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    task.freeze(model, options.trainable, options.trainable_layers)
-    steps = getattr(torch.optim, learner.optimizer)
-    optimizer = steps(_groups(model, options.weight_decay), lr=options.learning_rate)
     stopped: Stopped = "done"
     step, epoch, total = 0, 0, options.max_steps
-    with SummaryWriter(str(folder)) as board:
-        best = _Best(task, model, material.validation, options.metric, board)
-        learner.prepare(task, model, material.fresh, material.old)
+    with _accelerator(task, model, options, folder) as accelerator:
+        torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        task.freeze(model, options.trainable, options.trainable_layers)
+        torch.manual_seed(options.seed + accelerator.process_index)  # dropout of its own for each share
+        model.to(accelerator.device)
+        make = getattr(torch.optim, learner.optimizer)
+        optimizer = accelerator.prepare(make(_groups(model, options.weight_decay), lr=options.learning_rate))
+        best = _Best(task, model, material.validation, options.metric, accelerator)
+        with accelerator.autocast():
+            learner.prepare(task, model, material.fresh, material.old)
         while stopped == "done" and epoch < options.epochs and step < total:
             epoch += 1
             model.train()
-            batches = list(learner.batches(material.fresh, material.old))
-            if not batches:
-                raise TrainingFailed(
-                    f"the learner gave no batch of {len(material.fresh)} fresh rows; give it some to learn"
-                )
-            total = min(options.epochs * len(batches), options.max_steps)
-            epochs = math.ceil(total / len(batches))
-            for batch in batches[: total - step]:
+            steps = _steps(learner, material, options.accumulate * accelerator.num_processes)
+            total = min(options.epochs * len(steps), options.max_steps)
+            epochs = math.ceil(total / len(steps))
+            for batches in steps[: total - step]:
                 rate = _set_rate(optimizer, options, (step + 0.5) / total)
-                loss = _learn(task, learner, model, batch, optimizer, options.max_gradient)
+                losses = _losses(task, learner, model, batches, optimizer, accelerator)
+                late = time.monotonic() - began > options.max_seconds
+                loss, late = _added_up(accelerator, model, losses, late)
+                _move(accelerator, model, optimizer, options.max_gradient, loss, batches)
                 step += 1
-                board.add_scalar("train/loss", loss, step)
-                board.add_scalar("train/learning_rate", rate, step)
+                accelerator.log({"train/loss": loss, "train/learning_rate": rate}, step)
                 progress(step, total, f"epoch {epoch} of {epochs}, loss {loss:.3f}")
-                if time.monotonic() - began > options.max_seconds:
+                if late:
                     stopped = "out of time"
                     break
             best.look(epoch, step)
             if stopped == "done" and epoch - best.epoch >= options.patience:
                 stopped = "no better"
-    best.restore()
-    task.merge(model)
+        best.restore()
+    task.merge(model.to("cpu"))
     seconds = round(time.monotonic() - began, 3)
     return Report(stopped, epoch, step, best.epoch, seconds, best.first, best.metrics)
+
+
+@contextmanager
+def _accelerator(task: Trainable, model: Module, options: Options, folder: Path) -> Iterator[Accelerator]:
+    """Of all GPUs that there are, else of the CPU."""
+    precision = task.precision(model) if options.precision == "auto" else options.precision
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no" if precision == "fp32" else precision,
+        log_with=[TensorBoardTracker(folder.name, folder.parent), *options.trackers],
+    )
+    accelerator.init_trackers(
+        f"perennial-{folder.parent.name}",
+        init_kwargs={"wandb": {"name": folder.name}, "mlflow": {"run_name": folder.name}},
+    )
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+        AcceleratorState._reset_state()  # the process's next training may be of another precision
 
 
 def processor() -> dict[str, Any]:
@@ -153,27 +184,69 @@ def _set_rate(optimizer: Optimizer, options: Options, done: float) -> float:
     return rate
 
 
-def _learn(
+def _steps(learner: Learner, material: Material, batches: int) -> list[list[list[Example]]]:
+    """An epoch's batches, so many a step; the last step takes what is left."""
+    given = list(learner.batches(material.fresh, material.old))
+    if not given:
+        raise TrainingFailed(
+            f"the learner gave no batch of {len(material.fresh)} fresh rows; give it some to learn"
+        )
+    return [given[start : start + batches] for start in range(0, len(given), batches)]
+
+
+def _losses(
     task: Trainable,
     learner: Learner,
     model: Module,
-    batch: list[Example],
+    batches: Sequence[list[Example]],
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+) -> float:
+    """This process's part of a step: gradients, and the part of its batches in the mean loss of all."""
+    optimizer.zero_grad()
+    part = 0.0
+    for batch in batches[accelerator.process_index :: accelerator.num_processes]:
+        with accelerator.autocast():
+            loss = learner.loss(task, model, batch) / len(batches)
+        accelerator.backward(loss)
+        part += loss.item()
+    return part
+
+
+def _added_up(accelerator: Accelerator, model: Module, part: float, late: bool) -> tuple[float, bool]:
+    """The loss of all processes, whose gradients are then everywhere, and whether one of them is late.
+
+    Not by DistributedDataParallel: learners ask a model for more than one forward pass and more than its
+    logits, and a wrapper hides both.
+    """
+    if accelerator.num_processes == 1:
+        return part, late
+    moving = [weight for weight in model.parameters() if weight.requires_grad]
+    found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in moving]
+    told = torch.tensor([part, late], device=accelerator.device)
+    flat = accelerator.reduce(torch.cat([*(one.flatten() for one in found), told]), "sum")
+    *sums, said = flat.split([*(weight.numel() for weight in moving), 2])
+    for weight, gradient in zip(moving, sums, strict=True):
+        weight.grad = gradient.view_as(weight)
+    return said[0].item(), bool(said[1])
+
+
+def _move(
+    accelerator: Accelerator,
+    model: Module,
     optimizer: Optimizer,
     max_gradient: float,
-) -> float:
-    """One step; the batch's loss."""
-    optimizer.zero_grad()
-    loss = learner.loss(task, model, batch)
-    loss.backward()
-    norm = clip_grad_norm_([weight for weight in model.parameters() if weight.requires_grad], max_gradient)
-    value, slope = loss.item(), norm.item()
-    if not (math.isfinite(value) and math.isfinite(slope)):
+    loss: float,
+    batches: Sequence[list[Example]],
+) -> None:
+    moving = [weight for weight in model.parameters() if weight.requires_grad]
+    slope = accelerator.clip_grad_norm_(moving, max_gradient).item()
+    if not (math.isfinite(loss) and math.isfinite(slope)):
         raise TrainingFailed(
-            f"the loss is {value} and its gradient {slope} long, and both must be finite; lower the learning "
-            f"rate, or look at the batch that begins with {batch[0].text[:80]!r}"
+            f"the loss is {loss} and its gradient {slope} long, and both must be finite; lower the learning "
+            f"rate, or look at the batch that begins with {batches[0][0].text[:80]!r}"
         )
     optimizer.step()
-    return float(value)
 
 
 class _Best:
@@ -185,10 +258,15 @@ class _Best:
     """
 
     def __init__(
-        self, task: Trainable, model: Module, validation: Sequence[Example], metric: str, board: SummaryWriter
+        self,
+        task: Trainable,
+        model: Module,
+        validation: Sequence[Example],
+        metric: str,
+        accelerator: Accelerator,
     ) -> None:
         self._task, self._model, self._validation = task, model, validation
-        self._metric, self._board = metric, board
+        self._metric, self._accelerator = metric, accelerator
         self.epoch = 0
         self.first = self.metrics = self._judge(0)
 
@@ -203,6 +281,7 @@ class _Best:
 
     def _judge(self, step: int) -> dict[str, float]:
         self._model.eval()
-        metrics = dict(self._task.score(self._model, self._validation).metrics)
-        self._board.add_scalar(f"validation/{self._metric}", metrics[self._metric], step)
+        with self._accelerator.autocast():
+            metrics = dict(self._task.score(self._model, self._validation).metrics)
+        self._accelerator.log({f"validation/{self._metric}": metrics[self._metric]}, step)
         return metrics

@@ -17,7 +17,7 @@ def cross_entropy(logits: Tensor, columns: Tensor, rows: Sequence[Example]) -> T
     """Of each row times its weight, averaged: logits (rows, labels), the right columns (rows,)."""
     import torch
 
-    weights = torch.tensor([row.weight for row in rows])
+    weights = torch.tensor([row.weight for row in rows], device=logits.device)
     costs: Tensor = torch.nn.functional.cross_entropy(logits, columns, reduction="none") * weights
     return costs.mean()
 

@@ -73,6 +73,6 @@ def _among_shown(logits: Tensor, columns: Tensor) -> Tensor:
     """The logits (rows, labels), without the labels that are right for no row."""
     import torch
 
-    absent = torch.ones(logits.shape[1], dtype=torch.bool)
+    absent = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
     absent[columns] = False
     return logits.masked_fill(absent, -torch.inf)

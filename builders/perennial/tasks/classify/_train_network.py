@@ -61,6 +61,10 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         self._typed = "token_type_ids" in inspect.signature(network.forward).parameters
 
     @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
     def feature_size(self) -> int:
         return int(self.network.config.hidden_size)
 

@@ -23,7 +23,7 @@ from perennial.errors import TrainingFailed
 from perennial.tasks.classify import _train_anatomy, _train_graph, _train_moving, _train_network
 from perennial.tasks.classify._scores import judge
 from perennial.tasks.classify._train_network import Classifier
-from perennial.types import MADE_UP, Array, Example, Moving, Scores, Tensors
+from perennial.types import MADE_UP, Array, Example, Moving, Precision, Scores, Tensors
 
 __all__ = ["ClassifyTask"]
 
@@ -38,17 +38,10 @@ _SLOPE = 0.25
 
 
 class ClassifyTask:
-    """Cross entropy over a `Classifier`; in bfloat16 where the processor multiplies it natively."""
-
-    def __init__(self) -> None:
-        # AVX512-BF16 trained 1.5 times the rows a second of float32; without it bfloat16 is emulated.
-        able = torch.cpu.get_capabilities()
-        self._bfloat16 = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    """Cross entropy over a `Classifier`."""
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Classifier:
-        model = _train_network.load(checkpoint, labels, further)
-        self._bfloat16 = self._bfloat16 and _bears_bfloat16(model)
-        return model
+        return _train_network.load(checkpoint, labels, further)
 
     def labels(self, checkpoint: Path) -> list[str]:
         return _train_network.labels_of(checkpoint)
@@ -74,18 +67,25 @@ class ClassifyTask:
     def freeze(self, model: Classifier, but: Moving, last_layers: int) -> None:
         _train_moving.freeze(model, but, last_layers)
 
+    def precision(self, model: Classifier) -> Precision:
+        # AVX512-BF16 trained 1.5 times the rows a second of float32; without it bfloat16 is emulated.
+        able = torch.cpu.get_capabilities()
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        if torch.cuda.is_available():
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native and _bears_bfloat16(model) else "fp32"
+
     def merge(self, model: Classifier) -> None:
         _train_moving.merge(model)
 
     def loss(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each example times its weight, averaged over the batch."""
-        weights = torch.tensor([example.weight for example in batch])
         costs = cross_entropy(self.logits(model, batch), self.columns(model, batch), reduction="none")
+        weights = torch.tensor([example.weight for example in batch], device=costs.device)
         return (costs * weights).mean()
 
     def logits(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits: Tensor = model(*_ids(model, [example.text for example in batch]))[0]
+        logits: Tensor = model(*_ids(model, [example.text for example in batch]))[0]
         return logits.float()
 
     def columns(self, model: Classifier, batch: Sequence[Example]) -> Tensor:
@@ -96,7 +96,7 @@ class ClassifyTask:
                     f"label {example.label!r} of {example.text[:60]!r} is not one of {list(known)}; "
                     "mend the row, or build the service anew with the label"
                 )
-        return torch.tensor([known[example.label] for example in batch])
+        return torch.tensor([known[example.label] for example in batch], device=model.device)
 
     def score(self, model: Classifier, examples: Sequence[Example]) -> Scores:
         columns = self._logits(model, examples).argmax(1)
@@ -105,8 +105,7 @@ class ClassifyTask:
 
     def states(self, model: Classifier, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
         ids, mask = _ids(model, list(texts))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits, hidden = model.states(ids, mask)
+        logits, hidden = model.states(ids, mask)
         return logits.float(), hidden[mask.bool()].float(), mask.sum(1).tolist()
 
     def depth(self, model: Classifier) -> int:
@@ -159,15 +158,15 @@ class ClassifyTask:
         _write(folder / "calibration.json", calibration)
 
     def _logits(self, model: Classifier, examples: Sequence[Example]) -> Tensor:
-        """(examples, labels), float64; batched by length. The model stays in the mode that it was in."""
+        """(examples, labels), float64, on the CPU; batched by length. The model stays in its mode."""
         training = model.training
         model.eval()
         order = sorted(range(len(examples)), key=lambda index: len(examples[index].text))
         logits = torch.empty(len(examples), len(model.labels), dtype=torch.float64)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+        with torch.inference_mode():
             for start in range(0, len(order), _AT_ONCE):
                 some = order[start : start + _AT_ONCE]
-                logits[some] = model(*_ids(model, [examples[index].text for index in some]))[0].double()
+                logits[some] = model(*_ids(model, [examples[index].text for index in some]))[0].double().cpu()
         model.train(training)
         return logits
 
@@ -215,13 +214,13 @@ def _slope(logits: Tensor, targets: Tensor) -> float:
 
 def _ids(model: Classifier, texts: list[str]) -> tuple[Tensor, Tensor]:
     ids, mask = model.tokens.pad(model.tokens.encode(texts))
-    return torch.from_numpy(ids), torch.from_numpy(mask)
+    return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
 
 
 def _bears_bfloat16(model: Classifier) -> bool:
     """Some networks mask with numbers that only float32 has, such as DeBERTa's first version."""
     try:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16):
             model(*_ids(model, ["a text"]))
     except RuntimeError:
         return False
