@@ -154,6 +154,10 @@ class ServiceSettings(_Section):
 
     trigger_count: Positive = 1000
     trigger_age_s: Seconds = 24 * 3600.0
+    trigger_drift: bool = False
+    trigger_shift: bool = False
+    trigger_drop: Share = 0.0
+    """From `trigger_drift` on: reasons that feedback itself may be to rebuild (`jobs.drift`); 0 is none."""
     schedule: Annotated[str, AfterValidator(_cron)] = ""
     max_rows: Positive = 2000
     max_attempts: Positive = 3

@@ -313,6 +313,9 @@ class Store(Protocol):
         """Keep what a release said of feedback rows. Idempotent; rows that are gone are left out."""
 
     def head_rows(self, service: str, release: int) -> list[HeadRow]: ...
+    def prequential(self, service: str, release: int, newest: int) -> list[bool]:
+        """Whether the release was right of the newest feedback rows before it learned them; oldest first."""
+
     def put_head(self, head: Head, lease: Lease) -> int:
         """Put it in force in place of the release's former one; its version, one above that one's."""
 

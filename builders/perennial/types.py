@@ -203,11 +203,13 @@ class FeedbackRow(NewFeedback):
 
 @dataclass(frozen=True)
 class HeadRow:
-    """What a release said of a feedback row: `features` and `residuals` of its `heads.Evidence`, as bytes."""
+    """What a release said of a feedback row: `features` and `residuals` of its `heads.Evidence`, as bytes;
+    and `was_right`, whether it answered as the row says before it had learned it (test, then train)."""
 
     row: int
     features: bytes
     residuals: bytes
+    was_right: bool | None = None
 
 
 @dataclass(frozen=True)

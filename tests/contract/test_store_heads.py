@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perennial.errors import Fenced
@@ -39,6 +41,20 @@ def test_what_a_release_said_of_rows_is_kept_once(store: Store, lease: Lease, ro
     assert store.head_rows(SENTIMENT, 1) == [first, second, third], "and nothing of a row that is gone"
     assert store.head_rows(SENTIMENT, 2) == [first]
     assert store.head_rows("topics", 1) == []
+
+
+def test_what_was_answered_before_it_was_learned_is_told_in_the_order_of_rows(
+    store: Store, lease: Lease, rows: list[int]
+) -> None:
+    first, second, third = map(seen, rows)
+    told = [replace(third, was_right=True), replace(first, was_right=False), second]
+    for one in told:
+        store.add_head_rows(1, [one], lease)
+    store.add_head_rows(2, [replace(first, was_right=True)], lease)
+    assert store.prequential(SENTIMENT, 1, newest=9) == [False, True], "nothing of a row that was not asked"
+    assert store.prequential(SENTIMENT, 1, newest=1) == [True]
+    assert [row.was_right for row in store.head_rows(SENTIMENT, 1)] == [False, None, True]
+    assert store.prequential("topics", 1, newest=9) == []
 
 
 def test_a_release_has_one_head_and_its_version_counts_up(store: Store, lease: Lease) -> None:

@@ -57,7 +57,7 @@ def test_feedback_moves_its_head_and_other_texts_hardly(shop: Workshop) -> None:
     bundle = shop.bundle(SERVICE, 1)
     live, pipeline = open_head(shop, bundle), pipeline_of(bundle)
     said = [FeedbackRow(**vars(row), row=number + 1) for number, row in enumerate(news(30))]
-    live.take(said, live.described(said, pipeline.outputs([row.text for row in said])))
+    live.take(said, live.described(said, pipeline.outputs([row.text for row in said]), None))
     judged = live.judged()
     assert judged.figures["golden"] is None, "none can guard it"
     own, others = [row.text for row in said], [row.text for row in tiny_examples(30)]

@@ -29,12 +29,26 @@ def taught(shop: Workshop, feedback: list[FeedbackRow]) -> LiveHead:
     live = open_head(shop, bundle)
     if feedback:
         outputs = pipeline_of(bundle).outputs([row.text for row in feedback])
-        live.take(feedback, live.described(feedback, outputs))
+        live.take(feedback, live.described(feedback, outputs, None))
     return live
 
 
 def test_a_release_begins_with_its_own_answers(shop: Workshop) -> None:
     assert not taught(shop, []).judged().weights.any()
+
+
+def test_a_row_is_asked_of_the_head_that_has_not_learned_it(shop: Workshop) -> None:
+    feedback = rows(90)
+    bundle = shop.bundle(SERVICE, 1)
+    outputs = pipeline_of(bundle).outputs([row.text for row in feedback])
+    live = taught(shop, feedback[:60])
+    alone, with_head = (
+        [kept.was_right for kept in live.described(feedback[60:], outputs[60:], weights)]
+        for weights in (None, live.judged().weights)
+    )
+    told = [answer["LABEL"].item().decode() for answer in pipeline_of(bundle).decode([""] * 30, outputs[60:])]
+    assert alone == [said == row.label for said, row in zip(told, feedback[60:], strict=True)]
+    assert sum(with_head) > sum(alone)
 
 
 def test_rows_in_any_order_make_the_same_head_to_the_last_bit(shop: Workshop) -> None:

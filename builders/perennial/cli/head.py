@@ -11,9 +11,10 @@ import typer
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.errors import BadRequest
 from perennial.jobs import forget as forgetting
+from perennial.jobs.due import NEWEST_ROWS
 from perennial.jobs.why import why as causes_of
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
-from perennial.types import NO_END
+from perennial.types import NO_END, Bundle
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 head = typer.Typer(
@@ -129,6 +130,7 @@ def _described(shop: Workshop, service: str) -> dict[str, Any]:
         "rows": figures.get("rows", 0),
         "hold": figures.get("hold"),
         "golden": figures.get("golden"),
+        "right_before_learned": _prequential(shop, bundle),
         "by_label": dict(Counter(row.label for row in counted).most_common()),
         "by_source": dict(Counter(row.source or "(anonymous)" for row in counted).most_common(10)),
         "frozen": orders.frozen,
@@ -136,6 +138,12 @@ def _described(shop: Workshop, service: str) -> dict[str, Any]:
         "changed_at": known.created_at if known else None,
         "lag_s": figures.get("lag_s"),
     }
+
+
+def _prequential(shop: Workshop, bundle: Bundle) -> dict[str, Any] | None:
+    """How often the newest feedback was answered as it says before it was learned."""
+    right = shop.store.prequential(bundle.service, bundle.release, NEWEST_ROWS)
+    return {"rows": len(right), "accuracy": round(sum(right) / len(right), 4)} if right else None
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,7 @@
-"""When a service is due for a rebuild: enough feedback, feedback that has waited too long, or its schedule.
+"""When a service is due for a rebuild: enough feedback, feedback that has waited too long, its schedule, or
+what feedback says (`drift`).
 
-The feedback model sees the same triggers as rows arrive; both only enqueue, and a service has one open job.
+The feedback model sees the first two as rows arrive; both only enqueue, and a service has one open job.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from datetime import datetime
 from croniter import croniter
 
 from perennial.config import ServiceSettings
+from perennial.jobs import data
+from perennial.jobs.drift import error_rose, fell_below, labels_shifted
 from perennial.jobs.workshop import Workshop
 from perennial.pauses import NEWEST, pausing
 from perennial.split import ENOUGH_ROWS
 from perennial.types import Backlog
 
 CHECK_PERIOD_S = 2.0
+MOST_ROWS = 5000
+"""Of which a drift is sought: 20 ms."""
+NEWEST_ROWS = 200
+"""Whose accuracy counts."""
 
 
 class Schedule:
@@ -40,8 +47,33 @@ class Schedule:
         backlog = self._shop.store.backlog(service, settings.max_attempts)
         if settings.schedule and _strikes(settings.schedule, since, now):
             return f"schedule {settings.schedule}" if _enough(backlog) else ""
-        reason = _overdue(settings, backlog, now)
+        reason = _overdue(settings, backlog, now) or (_enough(backlog) and self._drifted(service, settings))
         return reason if reason and not pausing(self._shop.store.jobs(service, NEWEST), now) else ""
+
+    def _drifted(self, service: str, settings: ServiceSettings) -> str:
+        """What feedback that the serving release did not learn says of it."""
+        store, release = self._shop.store, self._shop.publisher.serving(service)
+        if not release:
+            return ""
+        if settings.trigger_drift and (rise := error_rose(store.prequential(service, release, MOST_ROWS))):
+            return f"drift: {rise}"
+        head = store.head(service, release)
+        if settings.trigger_drop and head and head.figures.get("golden"):
+            accuracy = head.figures["golden"]["before"]["accuracy"]
+            right = store.prequential(service, release, NEWEST_ROWS)
+            if fall := fell_below(right, accuracy, settings.trigger_drop):
+                return f"drop: {fall}"
+        if settings.trigger_shift:
+            waiting = (row.label for row in store.unlearned(service, limit=MOST_ROWS))
+            if shift := labels_shifted(waiting, self._learned(service, release)):
+                return f"shift: {shift}"
+        return ""
+
+    def _learned(self, service: str, release: int) -> list[str]:
+        """The labels of feedback that the release remembers; of little, those of all that it does."""
+        memory = data.read(self._shop.bundle(service, release).folder / "data/memory.jsonl")
+        said = [row.label for row in memory if row.row is not None]
+        return said if len(said) >= ENOUGH_ROWS else [row.label for row in memory]
 
 
 def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:

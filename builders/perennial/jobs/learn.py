@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from perennial.errors import Fenced, PerennialError, Unavailable
@@ -22,7 +23,7 @@ from perennial.jobs.workshop import Workshop
 from perennial.pipeline import request_of
 from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
-from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
+from perennial.types import Array, Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
 
 POLL_S = 0.05
 REST = 4
@@ -48,6 +49,7 @@ class Learner:
         self._learned = {*bundle.manifest["lineage"]["feedback_rows"]} - self.live.standing
         self._next = orders.since_row
         self._began = False
+        self._weights = self._in_force()
 
     def turn(self, lease: Lease) -> None:
         """Learn what is new, and put the head that follows into force."""
@@ -62,7 +64,14 @@ class Learner:
         self._shop.store.put_head(
             Head(self._bundle.service, self._bundle.release, judged.weights.tobytes(), figures), lease
         )
-        self._began = True
+        self._began, self._weights = True, judged.weights
+
+    def _in_force(self) -> Array | None:
+        known = self._shop.store.head(self._bundle.service, self._bundle.release)
+        if known is None:
+            return None
+        labels = len(self._bundle.manifest["labels"])
+        return np.frombuffer(known.weights, np.float32).reshape(-1, labels)
 
     def recall(self) -> None:
         """Learn what an engine was asked of before, without asking it now."""
@@ -84,7 +93,7 @@ class Learner:
     def _learn(self, rows: Sequence[FeedbackRow], lease: Lease) -> None:
         unknown = [row for row in rows if row.row not in self._kept]
         if unknown:
-            described = self.live.described(unknown, self.asked([row.text for row in unknown]))
+            described = self.live.described(unknown, self.asked([row.text for row in unknown]), self._weights)
             self._shop.store.add_head_rows(self._bundle.release, described, lease)
             self._kept |= {kept.row: kept for kept in described}
         self.live.take(rows, [self._kept.pop(row.row) for row in rows])

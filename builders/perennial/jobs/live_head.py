@@ -77,12 +77,20 @@ class LiveHead:
         """Of `rows`, in their order."""
         return joined([self.anchors.at([]), *(seen for _, seen in self._latest.values())])
 
-    def described(self, rows: Sequence[FeedbackRow], outputs: Sequence[Tensors]) -> list[HeadRow]:
-        """What is to be kept of rows, from the release's `engine_out` tensors for their texts."""
+    def described(
+        self, rows: Sequence[FeedbackRow], outputs: Sequence[Tensors], weights: Array | None
+    ) -> list[HeadRow]:
+        """What is to be kept of rows, from the release's `engine_out` and `carried` tensors for their texts,
+        and from the head in force, which has not learned them."""
         examples = [Example(row.text, row.label, row.trust) for row in rows]
         seen = self.codec.evidence(outputs, examples)
-        pairs = zip(rows, seen.features, seen.residuals, strict=True)
-        return [HeadRow(row.row, features.tobytes(), left.tobytes()) for row, features, left in pairs]
+        self.codec.take_head(weights)
+        answers = self.codec.decode([{}] * len(rows), outputs)
+        right = self.codec.score(answers, examples).correct
+        return [
+            HeadRow(row.row, features.tobytes(), left.tobytes(), bool(correct))
+            for row, features, left, correct in zip(rows, seen.features, seen.residuals, right, strict=True)
+        ]
 
     def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
         """Learn rows. Of what a source says of a text its latest row counts, in whatever order they come."""

@@ -33,12 +33,24 @@ def add_rows(connection: Connection, release: int, rows: Sequence[HeadRow]) -> N
 def rows(connection: Connection, service: str, release: int) -> list[HeadRow]:
     which = (feedback.c.service == service) & (head_rows.c.release == release)
     query = (
-        select(head_rows.c.row, head_rows.c.features, head_rows.c.residuals)
+        select(head_rows.c.row, head_rows.c.features, head_rows.c.residuals, head_rows.c.was_right)
         .join(feedback, feedback.c.row == head_rows.c.row)
         .where(which)
         .order_by(head_rows.c.row)
     )
     return [HeadRow(*found) for found in connection.execute(query)]
+
+
+def prequential(connection: Connection, service: str, release: int, newest: int) -> list[bool]:
+    known = head_rows.c.was_right.is_not(None)
+    query = (
+        select(head_rows.c.was_right)
+        .join(feedback, feedback.c.row == head_rows.c.row)
+        .where((feedback.c.service == service) & (head_rows.c.release == release) & known)
+        .order_by(head_rows.c.row.desc())
+        .limit(newest)
+    )
+    return [*connection.execute(query).scalars()][::-1]
 
 
 def put(connection: Connection, head: Head) -> int:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import JSON
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration, which makes what this module describes."""
 
 _Json = JSON(none_as_null=True)
@@ -125,6 +125,7 @@ head_rows = Table(
     Column("release", Integer, primary_key=True),
     Column("features", LargeBinary, nullable=False),
     Column("residuals", LargeBinary, nullable=False),
+    Column("was_right", Boolean),
 )
 
 heads = Table(

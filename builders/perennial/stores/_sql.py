@@ -127,6 +127,10 @@ class SqlStore:
         with self._database.read() as connection:
             return _heads.rows(connection, service, release)
 
+    def prequential(self, service: str, release: int, newest: int) -> list[bool]:
+        with self._database.read() as connection:
+            return _heads.prequential(connection, service, release, newest)
+
     def put_head(self, head: Head, lease: Lease) -> int:
         with self._fenced(lease) as connection:
             return _heads.put(connection, head)
