@@ -185,6 +185,8 @@ class ServiceSettings(_Section):
     alone_threads: Annotated[int, Field(ge=0)] = 0
     tokenizers: Positive = 1
     postprocesses: Positive = 1
+    shadow_share: Share = 0.0
+    shadow_texts: Positive = 500
     """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03

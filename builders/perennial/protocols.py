@@ -65,6 +65,9 @@ class Codec(Protocol):
     def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
         """Judge answers, in the order of the examples (a request may hold several texts)."""
 
+    def told(self, answers: Sequence[Tensors]) -> list[tuple[str, float]]:
+        """For each text what a person would read of its answer, in a word, and how sure it is, in [0, 1]."""
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         """(labels, labels): for each right label, by row, how often each was answered, or was the best of an
         abstention."""
@@ -330,6 +333,15 @@ class Store(Protocol):
         self, service: str, since_row: int | None = None, until_row: int | None = None
     ) -> HeadOrders:
         """Change what is not None; the orders as they now are, of a new generation."""
+
+    def add_requests(self, service: str, texts: Sequence[str], most: int) -> None:
+        """Keep texts that were asked, and of all that are kept the newest `most`."""
+
+    def requests(self, service: str) -> list[str]:
+        """The texts that are kept, newest first."""
+
+    def forget_requests(self, service: str) -> int:
+        """Delete them all; how many there were."""
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """The lease, with a larger token than any before, or None while another holds it."""

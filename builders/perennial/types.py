@@ -142,7 +142,8 @@ class Placement:
 
     `instances` rows are in the engine at once, each run with `threads`; one that comes while nothing else
     does gets `alone_threads`, or every core where that is 0. `tokenizers` and `postprocesses` count the
-    processes of those stages.
+    processes of those stages. Of the texts that are asked the store keeps the share `shadow_share`, and of
+    those the newest `shadow_texts`.
     """
 
     runtime: Runtime = "embedded"
@@ -151,6 +152,8 @@ class Placement:
     alone_threads: int = 0
     tokenizers: int = 1
     postprocesses: int = 1
+    shadow_share: float = 0.0
+    shadow_texts: int = 500
 
 
 @dataclass(frozen=True)

@@ -138,3 +138,13 @@ def test_rows_that_a_job_learned_can_be_forgotten(store: Store, lease: Lease, ro
     assert store.forget(SENTIMENT, rows=[rows[1]]) == [rows[1]]
     store.mark_learned(SENTIMENT, {job.id: rows}, 0)
     assert store.backlog(SENTIMENT, 3).fresh == 0
+
+
+def test_of_what_was_asked_the_newest_is_kept_and_all_is_forgotten(store: Store) -> None:
+    store.add_requests(SENTIMENT, ["one", "two"], most=3)
+    store.add_requests("topics", ["other"], most=3)
+    store.add_requests(SENTIMENT, ["three", "four"], most=3)
+    assert store.requests(SENTIMENT) == ["four", "three", "two"]
+    assert store.forget_requests(SENTIMENT) == 3
+    assert (store.requests(SENTIMENT), store.requests("topics")) == ([], ["other"])
+    assert store.forget_requests(SENTIMENT) == 0

@@ -27,6 +27,7 @@ STEPS = (
     "engine",
     "parity",
     "latency",
+    "shadow",
     "head",
     "publish",
     "promote",

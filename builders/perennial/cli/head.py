@@ -11,6 +11,7 @@ import typer
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.errors import BadRequest
 from perennial.jobs import forget as forgetting
+from perennial.jobs import shadow
 from perennial.jobs.due import NEWEST_ROWS
 from perennial.jobs.why import why as causes_of
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
@@ -99,18 +100,25 @@ def forget(
     service: Service,
     row: Annotated[list[int] | None, typer.Option(help="A row's number, as `why` shows it.")] = None,
     source: Annotated[str | None, typer.Option(help="All rows of this source.")] = None,
+    requests: Annotated[
+        bool, typer.Option("--requests", help="All texts that were kept of requests (they name no source).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete feedback: its rows, what heads learned of them, and what releases remember of them."""
-    if not row and source is None:
-        raise BadRequest("name what to forget: --row N (again and again), or --source ID")
+    if not row and source is None and not requests:
+        raise BadRequest("name what to forget: --row N (again and again), --source ID, or --requests")
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
     found = forgetting.forget(shop, service, row, source)
+    found["requests"] = shadow.forget(shop, service) if requests else 0
     if as_json:
         print_json(found)
         return
-    say(f"{len(found['rows'])} rows of {service} are gone")
+    if requests:
+        say(f"{found['requests']} texts that {service} was asked are gone, and what reports showed of them")
+    if row or source is not None:
+        say(f"{len(found['rows'])} rows of {service} are gone")
     if trained := found["releases_trained_on_them"]:
         named = ", ".join(map(str, trained))
         say(f"releases trained on them: {named}; `perennial rebuild {service}` makes one without them")

@@ -12,7 +12,7 @@ import typer
 from perennial.cli.follow import PERIOD_S, following
 from perennial.cli.output import Json, console, print_json, say, settings_of, table
 from perennial.errors import Conflict
-from perennial.jobs import confusion
+from perennial.jobs import confusion, shadow
 from perennial.jobs import release as releases_of
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
@@ -123,6 +123,8 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
                 "previous": manifest["lineage"]["previous"],
                 "feedback_rows": len(manifest["lineage"]["feedback_rows"]),
                 "report": confusion.report_of(shop.state, service, bundle.release),
+                "shadow": manifest["metrics"].get("shadow"),
+                "shadow_report": shadow.report_of(shop, service, bundle.release),
                 "verdicts": {verdict["gate"]: verdict["reason"] for verdict in manifest["verdicts"]},
                 "figures": {verdict["gate"]: verdict["figures"] for verdict in manifest["verdicts"]},
             }
@@ -146,6 +148,8 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
     console.print(table(service, columns, cells))
     if named := next((row["report"] for row in reversed(rows) if row["report"]), None):
         say(f"what the newest answers wrong: {named}, with .json and .png beside it")
+    if named := next((row["shadow_report"] for row in reversed(rows) if row["shadow_report"]), None):
+        say(f"what it answers otherwise than the one before: {named}, with .json beside it")
 
 
 def _state(release: int, serving: int | None, published: list[int]) -> str:

@@ -116,7 +116,11 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
             "python": platform.python_version(),
             "processor": trained["processor"],
         },
-        "metrics": {"train": trained["report"], "quality": steps["quality"]["figures"]},
+        "metrics": {
+            "train": trained["report"],
+            "quality": steps["quality"]["figures"],
+            "shadow": steps.get("shadow", {}),  # a job begun by an older version has no such step
+        },
         "engines": steps["engine"],
         "verdicts": [_verdict(steps[name]) for name in STEPS_THAT_JUDGE],
         "seen": seen,

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import confusion, data, engines, fit, noise
+from perennial.jobs import confusion, data, engines, fit, noise, shadow
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
 from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
@@ -151,6 +151,11 @@ def judge_latency(run: Run) -> Result:
     return _judge(
         run, "latency", chosen(run), _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
     )
+
+
+def answer_in_shadow(run: Run) -> Result:
+    """To texts that users asked of late, beside what serves; for a person, and no gate."""
+    return shadow.compare(run, chosen(run))
 
 
 def prepare_head(run: Run) -> Result:

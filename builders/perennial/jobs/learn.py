@@ -12,18 +12,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from perennial.errors import Fenced, PerennialError, Unavailable
 from perennial.heads import LOOK_EVERY_S
-from perennial.jobs.live_head import LiveHead, Wish, has_head
+from perennial.jobs.live_head import LiveHead, Wish, has_head, in_force
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import Workshop
 from perennial.pipeline import request_of
 from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
-from perennial.types import Array, Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
+from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
 
 POLL_S = 0.05
 REST = 4
@@ -49,7 +48,7 @@ class Learner:
         self._learned = {*bundle.manifest["lineage"]["feedback_rows"]} - self.live.standing
         self._next = orders.since_row
         self._began = False
-        self._weights = self._in_force()
+        self._weights = in_force(shop, bundle)
 
     def turn(self, lease: Lease) -> None:
         """Learn what is new, and put the head that follows into force."""
@@ -65,13 +64,6 @@ class Learner:
             Head(self._bundle.service, self._bundle.release, judged.weights.tobytes(), figures), lease
         )
         self._began, self._weights = True, judged.weights
-
-    def _in_force(self) -> Array | None:
-        known = self._shop.store.head(self._bundle.service, self._bundle.release)
-        if known is None:
-            return None
-        labels = len(self._bundle.manifest["labels"])
-        return np.frombuffer(known.weights, np.float32).reshape(-1, labels)
 
     def recall(self) -> None:
         """Learn what an engine was asked of before, without asking it now."""

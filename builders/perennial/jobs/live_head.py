@@ -16,7 +16,7 @@ import numpy as np
 from perennial.heads import Evidence, Solution, Statistics, joined, trusted
 from perennial.jobs import data
 from perennial.jobs.votes import source_of
-from perennial.jobs.workshop import codec_of
+from perennial.jobs.workshop import Workshop, codec_of
 from perennial.protocols import Codec
 from perennial.split import fingerprint
 from perennial.types import Array, Bundle, Example, FeedbackRow, HeadRow, Tensors
@@ -177,6 +177,14 @@ def write_seen(folder: Path, name: str, outputs: Sequence[Tensors]) -> None:
     """Keep what an engine said of the examples of a set, in their order."""
     stacked = {key: np.concatenate([tensors[key] for tensors in outputs]) for key in outputs[0]}
     np.savez(folder / f"{name}.npz", **stacked)
+
+
+def in_force(shop: Workshop, bundle: Bundle) -> Array | None:
+    """The weights that a release answers with now; None where it answers alone."""
+    known = shop.store.head(bundle.service, bundle.release)
+    if known is None:
+        return None
+    return np.frombuffer(known.weights, np.float32).reshape(-1, len(bundle.manifest["labels"]))
 
 
 def has_head(bundle: Bundle) -> bool:

@@ -32,6 +32,7 @@ def carry_out(run: Run, make: Callable[[Run], None]) -> Job:
         run.step("engine", engines.build)
         run.step("parity", candidate.judge_parity)
         run.step("latency", candidate.judge_latency)
+        run.step("shadow", candidate.answer_in_shadow)
         run.step("head", candidate.prepare_head)
         run.step("publish", release.publish)
         run.step("promote", release.promote)

@@ -45,6 +45,8 @@ class Workshop:
             settings.alone_threads,
             settings.tokenizers,
             settings.postprocesses,
+            settings.shadow_share,
+            settings.shadow_texts,
         )
 
     @contextmanager

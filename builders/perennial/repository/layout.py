@@ -127,6 +127,8 @@ class Release:
     threads: int
     files: Mapping[str, str]
     alone_threads: int = 0
+    shadow_share: float = 0.0
+    shadow_texts: int = 500
     engine_options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 from perennial.errors import ConfigError
 from perennial.predictions import prediction_id
+from perennial.repository.layout import Release
 from perennial.serve import stage
 from perennial.serve.looking import looking
 from perennial.serve.polite import politely
-from perennial.serve.stage import KEY_FILE
+from perennial.serve.sampling import Sampling
+from perennial.serve.stage import KEY_FILE, STORE_URL
 from perennial.timings import now, timings
 from perennial.types import Array, Tensors, text_tensor
 
@@ -23,6 +25,7 @@ class Postprocess:
         self._asked = self._opened.codec.signature.request[0].name
         self._key = _key()
         self._looking = looking(self._opened)
+        self._sampling = _sampling(self._opened.release)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         return stage.respond(requests, self._answer)
@@ -30,10 +33,15 @@ class Postprocess:
     def finalize(self) -> None:
         if self._looking:
             self._looking.stop()
+        if self._sampling:
+            self._sampling.stop()
 
     def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
         began, head = now(), self._looking.version if self._looking else 0
         answers = self._opened.codec.decode(asked, asked)
+        if self._sampling:
+            for request in asked:
+                self._sampling.take(request[self._asked])
         signed = [self._sign(request[self._asked]) for request in asked]
         return [
             {**answer, "PREDICTION_ID": ids, **timings(request, began, head)}
@@ -45,6 +53,12 @@ class Postprocess:
         release = self._opened.release
         raw: list[bytes] = texts.ravel().tolist()
         return text_tensor([prediction_id(release.service, release.release, text, self._key) for text in raw])
+
+
+def _sampling(release: Release) -> Sampling | None:
+    """None where there is no store, or the service's owner wants no text kept."""
+    url = os.environ.get(STORE_URL)
+    return Sampling(release, url) if url and release.shadow_share else None
 
 
 def _key() -> bytes:

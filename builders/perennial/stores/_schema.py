@@ -155,3 +155,14 @@ forgotten = Table(  # that there was such a row, and nothing of what it said
     Column("service", Text, nullable=False),
     Column("at", Double, nullable=False),
 )
+
+requests = Table(  # a sample of the texts that were asked, where a service's owner wants one
+    "requests",
+    metadata,
+    Column("number", _RowNumber, Identity(always=True), primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+Index("requests_service", requests.c.service, requests.c.number)

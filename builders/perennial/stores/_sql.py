@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from perennial.stores import _feedback, _heads, _jobs, _leases, _services
+from perennial.stores import _feedback, _heads, _jobs, _leases, _requests, _services
 from perennial.stores._database import Database
 from perennial.stores._migrate import migrate
 from perennial.types import (
@@ -156,6 +156,18 @@ class SqlStore:
     def lease(self, name: str) -> Lease | None:
         with self._database.read() as connection:
             return _leases.in_force(connection, name)
+
+    def add_requests(self, service: str, texts: Sequence[str], most: int) -> None:
+        with self._database.write() as connection:
+            _requests.add(connection, service, texts, most)
+
+    def requests(self, service: str) -> list[str]:
+        with self._database.read() as connection:
+            return _requests.newest(connection, service)
+
+    def forget_requests(self, service: str) -> int:
+        with self._database.write() as connection:
+            return _requests.forget(connection, service)
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         with self._database.write() as connection:

@@ -87,6 +87,11 @@ class ClassifyCodec:
         said = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
         return judge(said, [example.label for example in examples], self.labels)
 
+    def told(self, answers: Sequence[Tensors]) -> list[tuple[str, float]]:
+        labels = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
+        scores = [float(score) for answer in answers for score in answer["SCORE"].ravel()]
+        return [*zip(labels, scores, strict=True)]
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         said = [raw.decode() for answer in answers for raw in answer["TOP_LABELS"][:, 0]]
         counts = np.zeros((len(self.labels), len(self.labels)), int)
