@@ -146,11 +146,12 @@ def questions(shop: Workshop) -> list[Question]:
     """A text for each service that was never asked, since a cache would answer for an engine that is dead;
     and for the feedback model whether its store answers."""
     row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
-    asked = [Question(FEEDBACK, row, {"probe": True})]
+    probe = {"probe": True}
+    asked = [Question(FEEDBACK, row, probe)]
     for bundle in filter(None, map(shop.serving, shop.released())):
         texts = json.loads((bundle.folder / WARMUP).read_text())
         text = f"{texts[0]} {random.getrandbits(32)}"
-        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}))
+        asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}, probe))
     return asked
 
 

@@ -6,7 +6,6 @@ in: the line's thread answers them, so that Triton can hand over the next ones w
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -24,8 +23,6 @@ from perennial.serve.stage import KEY_FILE, STORE_URL
 from perennial.stores import open_store
 from perennial.types import Tensors, text_tensor
 
-PROBE = "probe"
-"""A request with this parameter checks that the store could take a row, and stores none: the watchdog's."""
 AWAY = Unavailable(
     "the store cannot be reached now; send the same rows, with the same KEYs, again in a while"
 )
@@ -109,8 +106,7 @@ def _setting(variable: str) -> str:
 
 def _read(request: Any) -> Asked:
     tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    probe = json.loads(request.parameters() or "{}").get(PROBE) is True
-    return Asked(tensors, probe, request.get_response_sender())
+    return Asked(tensors, stage.is_probe(request), request.get_response_sender())
 
 
 def _answer(asked: Asked, outcome: Outcome) -> None:

@@ -28,6 +28,10 @@ class Postprocess:
         self._sampling = _sampling(self._opened.release)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
+        if self._sampling:
+            for request in requests:
+                if not stage.is_probe(request):
+                    self._sampling.take(stage.tensor(request, self._asked))
         return stage.respond(requests, self._answer)
 
     def finalize(self) -> None:
@@ -39,9 +43,6 @@ class Postprocess:
     def _answer(self, asked: Sequence[Tensors]) -> list[Tensors | Exception]:
         began, head = now(), self._looking.version if self._looking else 0
         answers = self._opened.codec.decode(asked, asked)
-        if self._sampling:
-            for request in asked:
-                self._sampling.take(request[self._asked])
         signed = [self._sign(request[self._asked]) for request in asked]
         return [
             {**answer, "PREDICTION_ID": ids, **timings(request, began, head)}

@@ -20,12 +20,16 @@ from perennial.errors import BadRequest, Unavailable
 from perennial.protocols import Codec
 from perennial.repository.layout import WARMUP, Release, read_release
 from perennial.serve.crew import Reply
-from perennial.types import Tensors, text_tensor
+from perennial.types import Array, Tensors, text_tensor
 
 STORE_URL, KEY_FILE = "PERENNIAL_STORE_URL", "PERENNIAL_KEY_FILE"
 """The environment variables that name the store, and the file of the key of prediction ids, in hex digits."""
 
 _log = logging.getLogger(__name__)
+
+PROBE = "probe"
+"""A request with this parameter is the watchdog's: it is answered as any other, and nothing is kept of it.
+(An ensemble hands parameters on to its stages.)"""
 
 Work = Callable[[Sequence[Tensors]], Sequence[Tensors | Exception]]
 Submit = Callable[[Tensors, Reply], None]
@@ -93,6 +97,16 @@ def send(sender: Any, response: Any) -> None:
 def rows(request: Any) -> int:
     """The batch size of a request."""
     return len(request.inputs()[0].as_numpy())
+
+
+def is_probe(request: Any) -> bool:
+    return json.loads(request.parameters() or "{}").get(PROBE) is True
+
+
+def tensor(request: Any, name: str) -> Array:
+    """One of a request's inputs."""
+    array: Array = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    return array
 
 
 def _reply(request: Any) -> Reply:
