@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,18 @@ def test_finetune_learns_fresh_rows_only() -> None:
     assert {row for batch in batches for row in batch} == set(rows("new", 20))
 
 
-@pytest.mark.parametrize("name", ["replay", "replay_balanced", "derpp"])
-@pytest.mark.parametrize("old", [3, 20, 200])
+def test_a_small_memory_is_replayed_as_often_as_what_is_fresh() -> None:
+    fresh, known = rows("new", 120), rows("old", 20)
+    batches = list(learner("replay").batches(fresh, known))
+    counts = Counter(row for batch in batches for row in batch)
+    assert [counts[row] for row in fresh] == [1] * 120
+    assert {counts[row] for row in known} <= {0, 1, 2} and sum(counts[row] for row in known) == len(batches)
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [*product(["replay_balanced", "derpp"], [3, 20, 200]), ("replay", 20), ("replay", 200)],
+)
 def test_replay_mixes_half_and_half_and_uses_the_memory_evenly(old: int, name: str) -> None:
     known = rows("old", old)
     batches = list(learner(name).batches(rows("new", 20), known))

@@ -33,7 +33,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn or rebuild."
+            help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder or "
+            "rebuild."
         ),
     ],
     quick: Annotated[

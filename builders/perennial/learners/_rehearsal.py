@@ -1,5 +1,5 @@
-"""Epochs of fresh rows among remembered ones, half and half, and the ways to draw from a memory. How the rows
-of the memory came to be in it is `perennial.memory`'s to know."""
+"""Epochs of fresh rows among remembered ones, and the ways to draw from a memory. How the rows of the memory
+came to be in it is `perennial.memory`'s to know."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ Draw = Callable[[Sequence[Example], int, Random], list[Example]]
 
 
 def rehearsed(
-    fresh: Sequence[Example], old: Sequence[Example], size: int, rng: Random, draw: Draw
+    fresh: Sequence[Example],
+    old: Sequence[Example],
+    size: int,
+    rng: Random,
+    draw: Draw,
+    share: float = 0.5,
 ) -> Iterator[list[Example]]:
-    """Each fresh row once, and in each batch as many old ones; fresh alone where nothing old is true."""
+    """Each fresh row once, and of each batch this share old ones; fresh alone where nothing old is true."""
     true = still_true(fresh, old)
-    half = max(1, size // 2) if true else size
-    batches = by_length(fresh, half, rng)
+    known = max(1, round(share * size)) if true else 0
+    batches = by_length(fresh, max(1, size - known), rng)
     if true:
-        replayed = by_length(draw(true, len(fresh), rng), half, rng)
-        batches = [new + known for new, known in zip(batches, replayed, strict=True)]
+        replayed = by_length(draw(true, known * len(batches), rng), known, rng)
+        batches = [new + again for new, again in zip(batches, replayed, strict=True)]
     rng.shuffle(batches)
     return iter(batches)
 

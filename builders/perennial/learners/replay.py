@@ -1,4 +1,6 @@
-"""Learns fresh rows among old ones, half and half, so that what was learned before is not forgotten.
+"""Learns fresh rows among old ones, so that what was learned before is not forgotten: half and half, or of a
+small memory each row as often as each fresh one. (Of 5 % of a stream half a batch was twice the time, and no
+more was kept.)
 
 Experience replay with a reservoir: Chaudhry et al., "On tiny episodic memories in continual learning",
 arXiv:1902.10486.
@@ -34,7 +36,8 @@ class Replay:
         pass
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
-        return rehearsed(fresh, old, self._batch_size, self._rng, evenly)
+        share = min(0.5, len(old) / max(1, len(old) + len(fresh)))
+        return rehearsed(fresh, old, self._batch_size, self._rng, evenly, share)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
         return task.loss(model, batch)
