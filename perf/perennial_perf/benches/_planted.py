@@ -62,12 +62,14 @@ class World:
 
 @dataclass(frozen=True)
 class Candidate:
-    """(judging rows, labels) `logits`. A `bad` one must not pass; `lies` are among its fresh rows."""
+    """(judging rows, labels) `logits`. A `bad` one must not pass; `lies` are among its fresh rows. It need
+    not gain (`must_gain`) where what serves has a head that learned its feedback already."""
 
     name: str
     logits: Array
     bad: bool
     lies: Sequence[Example] = ()
+    must_gain: bool = True
 
 
 class Planter:
@@ -92,9 +94,11 @@ class Planter:
 
     def all(self) -> Iterator[Candidate]:
         yield from self._good()
-        yield from self._worse()
-        yield from self._worse_on_a_slice()
-        yield from self._broken()
+        yield Candidate("the serving release itself", self.serving, True)
+        for one in (*self._worse(), *self._worse_on_a_slice(), *self._broken()):
+            yield one
+            if one.bad:  # one that obeys a liar is then as the head is that serves: no text tells against it
+                yield replace(one, name=f"{one.name} (need not gain)", must_gain=False, bad=not one.lies)
 
     def _good(self) -> Iterator[Candidate]:
         world = self._world
@@ -105,7 +109,6 @@ class Planter:
         yield Candidate("as good: taught other films", self._taught(world.more_films), False)
 
     def _worse(self) -> Iterator[Candidate]:
-        yield Candidate("the serving release itself", self.serving, True)
         for lead in (-0.05, -0.08, -0.12):
             logits = self._moved(self._better, self._golden, lead)
             yield Candidate(f"taught all tweets, forgot {-lead:.0%} of golden", logits, True)

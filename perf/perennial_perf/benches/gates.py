@@ -83,12 +83,14 @@ class Judge:
         self._codec, self._size = codec, size
         self._texts = [row.text for part in world.judging for row in part.examples]
         self._serving = Told(codec, self._texts, serving)
-        self._gate: Gate = plugins.get("gates", "quality")()
+        self._gates: list[Gate] = [
+            plugins.get("gates", "quality")(must_gain=must_gain) for must_gain in (False, True)
+        ]
 
     def verdicts(self, candidate: Candidate) -> list[Verdict]:
         told = Told(self._codec, self._texts, candidate.logits)
         return [
-            self._gate.judge(told, self._serving, self._drawn(number, candidate))
+            self._gates[candidate.must_gain].judge(told, self._serving, self._drawn(number, candidate))
             for number in range(self._size.draws)
         ]
 
