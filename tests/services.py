@@ -44,7 +44,7 @@ class Service:
 
     def publish(self, bundle: Bundle) -> None:
         self.bundles[bundle.release] = bundle
-        self.publisher.publish(bundle, Placement(instances=2))
+        self.publisher.publish(bundle, Placement(instances=2, shadow_share=1.0))
         self.load_stages()
 
     def load_stages(self) -> None:

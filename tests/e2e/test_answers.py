@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ from perennial.errors import BadRequest, Unavailable
 from perennial.jobs.engines import unusable
 from perennial.jobs.workshop import pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.types import Bundle, Tensors
+from perennial.stores import open_store
+from perennial.types import Bundle, Tensors, text_tensor
 from services import Service
-from serving import Served
+from serving import Served, within
 from tiny import LABELS, tiny_examples
 
 pytestmark = pytest.mark.e2e
@@ -163,3 +165,14 @@ def test_http_tells_good_from_bad(mood: Service) -> None:
     assert json.loads(body)["model_version"] == "1"
     status, body = post(mood, " ")
     assert (status, "is empty; send" in body) == (400, True)
+
+
+def test_what_users_ask_is_kept_where_its_owner_wants_that_and_nothing_of_the_watchdogs_questions(
+    mood: Service,
+) -> None:
+    watchdogs = {"TEXT": text_tensor(["a question of the watchdog's"])}
+    mood.served.control.ask(mood.name, None, watchdogs, {"probe": True})
+    mood.ask(["a question of a user's"])
+    with closing(open_store(mood.served.state.store_url)) as store:
+        assert within(10, lambda: "a question of a user's" in store.requests(mood.name))
+        assert "a question of the watchdog's" not in store.requests(mood.name)
