@@ -69,7 +69,8 @@ def forget(shop: Workshop, service: str) -> int:
 def _told(run: Run, pipeline: Pipeline, texts: list[str], before: int) -> list[tuple[str, float]]:
     said, rest = list[tuple[str, float]](), iter(texts)
     while some := [*islice(rest, TOGETHER)]:
-        said += pipeline.codec.told(pipeline.answers(some))
+        told = pipeline.codec.told(pipeline.answers(some))
+        said += [(label or "(abstains)", score) for label, score in told]
         run.report("shadow", before + len(said), 2 * len(texts), f"{len(texts)} texts, old and new")
     return said
 

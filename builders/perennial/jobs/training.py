@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
+from accelerate.utils import broadcast_object_list
 from torch.nn import Module
 from torch.optim import Optimizer
 
@@ -121,9 +122,9 @@ def train(
             epochs = math.ceil(total / len(steps))
             for batches in steps[: total - step]:
                 rate = _set_rate(optimizer, options, (step + 0.5) / total)
-                losses = _losses(task, learner, model, batches, optimizer, accelerator)
+                part = _gradients(task, learner, model, batches, optimizer, accelerator)
                 late = time.monotonic() - began > options.max_seconds
-                loss, late = _added_up(accelerator, model, losses, late)
+                loss, late = _added_up(accelerator, model, part, late)
                 _move(accelerator, model, optimizer, options.max_gradient, loss, batches)
                 step += 1
                 accelerator.log({"train/loss": loss, "train/learning_rate": rate}, step)
@@ -194,7 +195,7 @@ def _steps(learner: Learner, material: Material, batches: int) -> list[list[list
     return [given[start : start + batches] for start in range(0, len(given), batches)]
 
 
-def _losses(
+def _gradients(
     task: Trainable,
     learner: Learner,
     model: Module,
@@ -282,6 +283,8 @@ class _Best:
     def _judge(self, step: int) -> dict[str, float]:
         self._model.eval()
         with self._accelerator.autocast():
-            metrics = dict(self._task.score(self._model, self._validation).metrics)
+            ours = dict(self._task.score(self._model, self._validation).metrics)
+        metrics: dict[str, float]
+        (metrics,) = broadcast_object_list([ours])  # or a rounding would have one process stop alone
         self._accelerator.log({f"validation/{self._metric}": metrics[self._metric]}, step)
         return metrics
