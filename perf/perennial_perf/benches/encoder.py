@@ -37,6 +37,8 @@ OTHERS = (
 )
 ORDERS, TEXTS, TRAIN, TEST = 2, 4000, 1500, 500
 """Of our way, of each domain. The rows of all orders are the same, so one joint training bounds them all."""
+APART = 0.45
+"""Points between two names in the picture, at least."""
 QUICK = (1, 300, 60, 40)
 Found = Mapping[Way, list[Taught]]
 
@@ -116,11 +118,11 @@ def draw(found: Found, path: Path) -> None:
             seen = [place for place in course.seen for _ in range(2)]
             curve = [_mean(one) for pair in zip(course.served, course.promoted, strict=True) for one in pair]
             panel.plot(seen, curve, "o-", color=AFTER, label=OURS.name if number == 0 else None)
-        for way, courses in found.items():
-            if way != OURS:
-                shade = INK if way == JOINT else FAINT
-                panel.axhline(100 * _score(courses), color=shade, lw=1, ls=(0, (2, 3)))
-                panel.annotate(way.name, (0, 100 * _score(courses)), color=shade, fontsize=8)
+        above = 0.0
+        for way, end in sorted(_ends(found).items(), key=lambda item: item[1]):
+            above = max(end, above + APART)
+            panel.axhline(end, color=FAINT, lw=1, ls=(0, (2, 3)))
+            panel.annotate(f"{way.name}: {end:.1f}", (0, above), color=INK, fontsize=8)
         panel.set(xlabel="rows of feedback", ylabel="macro-F1 on gold labels", xlim=(0, None))
         panel.set_title("What serves, before and after each promotion; dotted: what others end with")
         panel.legend(loc="lower right")
@@ -128,6 +130,11 @@ def draw(found: Found, path: Path) -> None:
         figure.savefig(part)
         pyplot.close(figure)
     part.replace(path)
+
+
+def _ends(found: Found) -> dict[Way, float]:
+    """What the others end with."""
+    return {way: 100 * _score(courses) for way, courses in found.items() if way != OURS}
 
 
 def _mean(slices: Array) -> float:
