@@ -10,6 +10,7 @@ import pytest
 from perennial_perf.benches._encoder_runs import Lesson, Taught, Way, taught
 from perennial_perf.benches._streams import Corpus, Spec, draw
 from perennial_perf.benches.encoder import JOINT, OURS, goals_of
+from perennial_perf.benches.encoder import draw as draw_picture
 from tiny import LABELS, tiny_examples
 
 
@@ -37,11 +38,14 @@ def test_what_is_compared_with_is_measured_at_its_end(way: Way, tiny_encoder: Pa
     assert (len(course.served), len(course.promoted), len(course.cpu_s)) == (0, 1, way.rebuilds or 1)
 
 
-def test_goals_are_of_the_mean_course_and_of_the_worst_promotion() -> None:
+def test_goals_are_of_the_mean_course_and_of_the_worst_promotion(tmp_path: Path) -> None:
     def course(score: float, cost: float, before: float) -> Taught:
         slices = np.array([score, score])
         return Taught([1, 2], [slices, np.array([before, 1.0])], [slices, slices], [cost, cost])
 
-    goals = goals_of({JOINT: [course(0.5, 6.0, 0.5)], OURS: [course(0.4, 1.0, 0.4), course(0.6, 3.0, 0.63)]})
+    found = {JOINT: [course(0.5, 6.0, 0.5)], OURS: [course(0.4, 1.0, 0.4), course(0.6, 3.0, 0.63)]}
+    goals = goals_of(found)
     assert [round(goal.value, 6) for goal in goals] == [1.0, 0.333333, 1.0, 3.0]
     assert [goal.met for goal in goals] == [True, True, True, False]
+    draw_picture(found, tmp_path / "encoder.png")
+    assert (tmp_path / "encoder.png").read_bytes().startswith(b"\x89PNG")
