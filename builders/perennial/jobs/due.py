@@ -47,18 +47,22 @@ class Schedule:
         backlog = self._shop.store.backlog(service, settings.max_attempts)
         if settings.schedule and _strikes(settings.schedule, since, now):
             return f"schedule {settings.schedule}" if _enough(backlog) else ""
-        reason = _overdue(settings, backlog, now) or (_enough(backlog) and self._drifted(service, settings))
-        return reason if reason and not pausing(self._shop.store.jobs(service, NEWEST), now) else ""
+        reason = _overdue(settings, backlog, now)
+        if not (reason or _enough(backlog)) or pausing(self._shop.store.jobs(service, NEWEST), now):
+            return ""
+        return reason or self._drifted(service, settings)
 
     def _drifted(self, service: str, settings: ServiceSettings) -> str:
         """What feedback that the serving release did not learn says of it."""
+        if not (settings.trigger_drift or settings.trigger_drop or settings.trigger_shift):
+            return ""
         store, release = self._shop.store, self._shop.publisher.serving(service)
         if not release:
             return ""
         if settings.trigger_drift and (rise := error_rose(store.prequential(service, release, MOST_ROWS))):
             return f"drift: {rise}"
-        head = store.head(service, release)
-        if settings.trigger_drop and head and head.figures.get("golden"):
+        head = store.head(service, release) if settings.trigger_drop else None
+        if head and head.figures.get("golden"):
             accuracy = head.figures["golden"]["before"]["accuracy"]
             right = store.prequential(service, release, NEWEST_ROWS)
             if fall := fell_below(right, accuracy, settings.trigger_drop):
