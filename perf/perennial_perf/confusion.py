@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from perennial.types import Array
-from perennial_perf.plots import INK, STYLE
+from perennial_perf.plots import INK, STYLE, keep
 
 MOST_WRITTEN = 12
 """Labels, up to which the counts are legible in their cells."""
@@ -41,10 +41,7 @@ def draw(labels: Sequence[str], matrices: Mapping[str, Array], path: Path) -> No
             panel.set_title(f"{name}: {np.trace(matrix)} of {matrix.sum()} right")
             if len(labels) <= MOST_WRITTEN:
                 _write_counts(panel, matrix)
-        part = path.with_suffix(".part.png")
-        figure.savefig(part, bbox_inches="tight")
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path, bbox_inches="tight")
 
 
 def _write_counts(panel: pyplot.Axes, matrix: Array) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib import pyplot
 from matplotlib.ticker import NullFormatter
 
-from perennial_perf.plots import AFTER, COLOURS, STYLE
+from perennial_perf.plots import AFTER, COLOURS, STYLE, keep
 
 THROUGHPUT = "requests/s"
 PERCENTILES = {"p50": "-", "p99": ":"}
@@ -53,5 +53,4 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
         panel.set_ylabel("milliseconds")
         panel.set_title(title)
         panel.legend()
-        figure.savefig(path)
-        pyplot.close(figure)
+        keep(figure, path)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot
 
 from perennial.types import Outcome
-from perennial_perf.plots import AFTER, BEFORE, INK, PROMOTED, STYLE
+from perennial_perf.plots import AFTER, BEFORE, INK, PROMOTED, STYLE, keep
 
 OUTCOMES: tuple[Outcome, ...] = ("pass", "inconclusive", "fail")
 
@@ -34,7 +34,4 @@ def draw(rows: Mapping[str, Mapping[str, float]], bad: Collection[str], path: Pa
         panel.margins(y=0.01)
         panel.set_title("Planted candidates (red must not pass)")
         panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)

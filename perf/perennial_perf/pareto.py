@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 
-from perennial_perf.plots import AFTER, BEFORE, FAINT, PROMOTED, STYLE
+from perennial_perf.plots import AFTER, BEFORE, FAINT, PROMOTED, STYLE, keep
 
 Rows = Mapping[str, Mapping[str, float]]
 
@@ -35,10 +35,7 @@ def draw(rows: Rows, front: Sequence[str], chosen: str | None, path: Path) -> No
         panel.set_ylabel("macro-F1, points")
         panel.set_title("Quality and speed of each student, in the same engine and precision")
         panel.legend(loc="lower left")
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)
 
 
 def _along(rows: Rows, front: Sequence[str]) -> tuple[list[float], list[float]]:

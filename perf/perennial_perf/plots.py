@@ -54,10 +54,7 @@ def draw(story: Story, path: Path) -> None:
         _draw_judged(judged, story)
         _draw_latency(latency.subplots(), story)
         figure.suptitle(_headline(story), fontsize=14, fontweight="bold", x=0.012, ha="left")
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)
 
 
 def _headline(story: Story) -> str:
@@ -203,3 +200,11 @@ def _mark_rebuilds(panel: Any, story: Story, start: float) -> None:
                 ha="right",
                 va="top",
             )
+
+
+def keep(figure: Any, path: Path, **how: Any) -> None:
+    """Write a figure as a PNG, whole or not at all, and let go of it."""
+    part = path.with_suffix(".part.png")
+    figure.savefig(part, **how)
+    pyplot.close(figure)
+    part.replace(path)

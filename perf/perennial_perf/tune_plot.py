@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib import pyplot
 
-from perennial_perf.plots import AFTER, BEFORE, COLOURS, PROMOTED, STYLE
+from perennial_perf.plots import AFTER, BEFORE, COLOURS, PROMOTED, STYLE, keep
 from perennial_perf.tuning import Search, Trial, Way
 
 
@@ -17,10 +17,7 @@ def draw(search: Search, best: Way, path: Path) -> None:
         figure = pyplot.figure(figsize=(11, 5), dpi=130, layout="constrained")
         for panel, name in zip(figure.subplots(1, 2), ("p50", "p99"), strict=True):
             _draw(panel, search, best, name)
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)
 
 
 def _draw(panel: Any, search: Search, best: Way, name: str) -> None:

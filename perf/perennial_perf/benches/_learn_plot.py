@@ -12,7 +12,7 @@ from matplotlib import pyplot
 
 from perennial_perf.benches._course import Course
 from perennial_perf.benches._courses import JOINT, METHODS, Courses
-from perennial_perf.plots import AFTER, BEFORE, COLOURS, FAINT, INK, STYLE
+from perennial_perf.plots import AFTER, BEFORE, COLOURS, FAINT, INK, STYLE, keep
 from perennial_perf.stats import Floats
 
 PALETTE = dict(zip(METHODS, (AFTER, *COLOURS), strict=True))
@@ -38,10 +38,7 @@ def draw(found: Mapping[tuple[str, str], Courses], ends_of: Sequence[str], path:
         for panel, lesson in zip(below.subplots(1, len(ends_of)).flat, ends_of, strict=True):
             _draw_ends(panel, lesson, _of(found, lesson))
         figure.suptitle("Macro-F1 on gold labels while feedback comes in, all on the same frozen features")
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)
 
 
 def _of(found: Mapping[tuple[str, str], Courses], lesson: str) -> dict[str, list[Course]]:

@@ -23,7 +23,7 @@ from perennial_perf.benches._encoder_runs import Taught, Way
 from perennial_perf.benches._features import sentiment
 from perennial_perf.benches._sandbox import console
 from perennial_perf.benches._streams import Spec
-from perennial_perf.plots import AFTER, FAINT, INK, STYLE
+from perennial_perf.plots import AFTER, FAINT, INK, STYLE, keep
 from perennial_perf.report import Draft, Figures, Goal, Report
 
 __all__ = ["run"]
@@ -126,10 +126,7 @@ def draw(found: Found, path: Path) -> None:
         panel.set(xlabel="rows of feedback", ylabel="macro-F1 on gold labels", xlim=(0, None))
         panel.set_title("What serves, before and after each promotion; dotted: what others end with")
         panel.legend(loc="lower right")
-        part = path.with_suffix(".part.png")
-        figure.savefig(part)
-        pyplot.close(figure)
-    part.replace(path)
+        keep(figure, path)
 
 
 def _ends(found: Found) -> dict[Way, float]:
