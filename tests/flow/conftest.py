@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flow.workshops import SERVICE, news, run, workshop
+from flow.workshops import SERVICE, copied, news, run
 from perennial.jobs.workshop import Workshop
 
 
@@ -16,7 +15,7 @@ from perennial.jobs.workshop import Workshop
 def learned(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which release 2, which learned 400 rows of news, serves; to be copied."""
     folder = tmp_path_factory.mktemp("learned") / "copy"
-    shop = _copy(built, folder)
+    shop = copied(built, folder)
     shop.store.add_feedback(news(400))
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
     assert done.state == "kept", done
@@ -27,7 +26,7 @@ def learned(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(built: Path, tmp_path: Path) -> Iterator[Workshop]:
     """Release 1 serves."""
-    opened = _copy(built, tmp_path / "copy")
+    opened = copied(built, tmp_path / "copy")
     yield opened
     opened.store.close()
 
@@ -35,11 +34,6 @@ def shop(built: Path, tmp_path: Path) -> Iterator[Workshop]:
 @pytest.fixture
 def taught(learned: Path, tmp_path: Path) -> Iterator[Workshop]:
     """Release 2 serves, and has learned 400 rows."""
-    opened = _copy(learned, tmp_path / "copy")
+    opened = copied(learned, tmp_path / "copy")
     yield opened
     opened.store.close()
-
-
-def _copy(source: Path, target: Path) -> Workshop:
-    shutil.copytree(source, target)
-    return workshop(target)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from flow.workshops import SERVICE, lease_of, news, run, workshop
+from flow.workshops import SERVICE, copied, lease_of, news, run
 from perennial import plugins
 from perennial.jobs import measure
 from perennial.jobs.compress import compress
@@ -38,8 +37,7 @@ def enqueue(shop: Workshop, **asked: object) -> Job:
 def compressed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which release 2, a student of release 1, serves; its job was broken off once."""
     folder = tmp_path_factory.mktemp("compressed") / "copy"
-    shutil.copytree(built, folder)
-    shop = workshop(folder)
+    shop = copied(built, folder)
     job = enqueue(shop)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "measure", die)
@@ -62,8 +60,7 @@ def die(_: Run) -> dict[str, object]:
 
 @pytest.fixture
 def small(compressed: Path, tmp_path: Path) -> Iterator[Workshop]:
-    shutil.copytree(compressed, tmp_path / "copy")
-    opened = workshop(tmp_path / "copy")
+    opened = copied(compressed, tmp_path / "copy")
     yield opened
     opened.store.close()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flow.workshops import SERVICE, news, run, workshop
+from flow.workshops import SERVICE, copied, news, run, workshop
 from perennial.jobs import data
 from perennial.jobs.learn import open_head
 from perennial.jobs.workshop import Workshop, pipeline_of
@@ -34,8 +33,7 @@ def given(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(given: Path, tmp_path: Path) -> Iterator[Workshop]:
-    shutil.copytree(given, tmp_path / "copy")
-    opened = workshop(tmp_path / "copy")
+    opened = copied(given, tmp_path / "copy")
     yield opened
     opened.store.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from perennial.config import HeadSettings, ServiceSettings, Settings, TrainingSettings
@@ -29,6 +30,12 @@ TEACH = ServiceSettings(
 def workshop(folder: Path) -> Workshop:
     settings = Settings(state=folder / "var", repository=folder / "repository", services={SERVICE: TEACH})
     return open_workshop(settings)
+
+
+def copied(source: Path, target: Path) -> Workshop:
+    """The workshop of a folder that others share, to be changed."""
+    shutil.copytree(source, target)
+    return workshop(target)
 
 
 def lease_of(shop: Workshop) -> Lease:
