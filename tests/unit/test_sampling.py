@@ -57,7 +57,7 @@ def test_a_store_that_is_away_stops_no_answer_and_is_told_once(
     sampled = sampling(url, texts=5)
     for turn in range(3):
         sampled.take(asked(*(f"{turn} {n}" for n in range(1000))))
-        sampled._keep()
+        sampled._visits.now()
     assert len(sampled._waiting) <= 5
     sampled.stop()
     assert len([one for one in caplog.records if "the sample of texts does not grow" in one.message]) == 1

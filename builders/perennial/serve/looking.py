@@ -1,25 +1,16 @@
-"""Looks for a newer head of the release in the store, and has the codec answer with it.
-
-Answers do not wait for the store, and do not need it: while it is away, the head that is known stays.
-"""
+"""Looks for a newer head of the release in the store, and has the codec answer with it."""
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 
 import numpy as np
 
-from perennial.errors import PerennialError
 from perennial.heads import LOOK_EVERY_S
 from perennial.protocols import Store
 from perennial.serve.polite import politely
 from perennial.serve.stage import STORE_URL, Opened
-
-PAUSE_S = 2.0
-
-_log = logging.getLogger(__name__)
+from perennial.serve.visits import Visits
 
 
 def looking(opened: Opened) -> Looking | None:
@@ -30,45 +21,17 @@ def looking(opened: Opened) -> Looking | None:
 
 class Looking:
     def __init__(self, opened: Opened, store_url: str) -> None:
-        self._opened, self._store_url = opened, store_url
-        self.version = 0
-        self._store: Store | None = None
-        self._stopping = threading.Event()
-        politely(self._begin)
-        self._thread = threading.Thread(target=self._run, name="looking for heads", daemon=True)
-        self._thread.start()
+        self._opened, self.version = opened, 0
+        self._visits = Visits(store_url, LOOK_EVERY_S, self._look, "answers keep the head that they have")
+        politely(self._visits.now)  # the first answer has the head in force
+        self._visits.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        if self._store:
-            self._store.close()
+        self._visits.stop()
 
-    def _begin(self) -> None:
-        """With the head in force, so that the first answer has it."""
-        try:
-            self._look()
-        except PerennialError as error:
-            _log.warning("%s; answers are the release's own", error)
-
-    def _run(self) -> None:
-        pause = LOOK_EVERY_S
-        while not self._stopping.wait(pause):
-            try:
-                self._look()
-                pause = LOOK_EVERY_S
-            except PerennialError as error:
-                if pause == LOOK_EVERY_S:
-                    _log.warning("%s; answers keep the head that they have", error)
-                pause = PAUSE_S
-
-    def _look(self) -> None:
-        if self._store is None:
-            from perennial.stores import open_store
-
-            self._store = open_store(self._store_url)
+    def _look(self, store: Store) -> None:
         release, codec = self._opened.release, self._opened.codec
-        head = self._store.head(release.service, release.release, self.version)
+        head = store.head(release.service, release.release, self.version)
         if head:
             weights = np.frombuffer(head.weights, np.float32).reshape(codec.feature_size + 1, -1)
             codec.take_head(weights)
