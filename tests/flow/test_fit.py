@@ -77,8 +77,8 @@ def test_two_processes_learn_what_one_does_of_as_many_batches(exact: Path, tmp_p
 
 
 def test_what_a_process_fails_of_is_told(exact: Path, tmp_path: Path) -> None:
-    run = build(exact, tmp_path / "one", learning_rate=1e30)
-    said = r"^in 1 processes: the loss is nan .* lower the learning rate"
+    run = build(exact, tmp_path / "one", learning_rate=1e30, processes=2)
+    said = r"^in 2 processes: the loss is nan .* lower the learning rate"
     with closing(run.shop.store), pytest.raises(TrainingFailed, match=said):
         fit.launch(run, run.folder)
 

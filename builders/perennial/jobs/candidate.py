@@ -133,8 +133,7 @@ def judge_parity(run: Run) -> Result:
     On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
     good release, and in float32 it was then too slow to serve.
     """
-    golden = run.judging()
-    texts = [*golden, *run.read("validation")]
+    texts = [*run.judging(), *run.read("validation")]
     checkpoint, tried = _checkpoint(run), []
     for choice in run.job.steps["engine"]["choices"]:
         candidate = _pipeline(run, _open(run, choice))

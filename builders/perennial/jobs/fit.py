@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import cores, open_workshop, trainable
 from perennial.protocols import Trainable
-from perennial.types import Lease
+from perennial.types import Example, Lease
 
 ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
@@ -94,9 +95,9 @@ def launch(run: Run, folder: Path) -> None:
     file = folder / ORDER
     file.touch(mode=0o600)  # a store's URL may have a password in it
     file.write_text(json.dumps(order))
-    several = ["--multi_gpu"] if count > 1 else []  # of a CPU's processes as well: --cpu would start one
     command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", *several, "--num_processes", str(count)),
+        # --multi_gpu for a CPU's processes as well: with --cpu there would be one
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count)),
         *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
         *("--main_process_ip", "127.0.0.1", "--main_process_port", "0", "-m", __name__, str(file)),
     ]
@@ -125,7 +126,7 @@ def _options(run: Run, how: TrainingSettings) -> training.Options:
     return training.Options(**{**told, "seed": run.settings.seed, "threads": threads})
 
 
-def _leave(run: Run, task: Trainable, model: Any, folder: Path, validation: list[Any]) -> None:
+def _leave(run: Run, task: Trainable, model: Any, folder: Path, validation: Sequence[Example]) -> None:
     task.save(model, folder / "checkpoint")
     task.write_codec(model, validation, folder / "codec", run.settings.abstain_below)
 

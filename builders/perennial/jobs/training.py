@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import broadcast_object_list
-from torch.nn import Module
+from torch.nn import Module, Parameter
 from torch.optim import Optimizer
 
 from perennial import machine
@@ -167,9 +167,13 @@ def processor() -> dict[str, Any]:
     return {"machine": platform.machine(), "model": machine.processor(), "can": can}
 
 
+def _learning(model: Module) -> list[Parameter]:
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
 def _groups(model: Module, weight_decay: float) -> list[dict[str, object]]:
     """Matrices decay; biases and norms do not (Devlin et al., arXiv:1810.04805)."""
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    learning = _learning(model)
     return [
         {"params": [weight for weight in learning if weight.ndim > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in learning if weight.ndim <= 1], "weight_decay": 0.0},
@@ -222,7 +226,7 @@ def _added_up(accelerator: Accelerator, model: Module, part: float, late: bool) 
     """
     if accelerator.num_processes == 1:
         return part, late
-    moving = [weight for weight in model.parameters() if weight.requires_grad]
+    moving = _learning(model)
     found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in moving]
     told = torch.tensor([part, late], device=accelerator.device)
     flat = accelerator.reduce(torch.cat([*(one.flatten() for one in found), told]), "sum")
@@ -240,8 +244,7 @@ def _move(
     loss: float,
     batches: Sequence[list[Example]],
 ) -> None:
-    moving = [weight for weight in model.parameters() if weight.requires_grad]
-    slope = accelerator.clip_grad_norm_(moving, max_gradient).item()
+    slope = accelerator.clip_grad_norm_(_learning(model), max_gradient).item()
     if not (math.isfinite(loss) and math.isfinite(slope)):
         raise TrainingFailed(
             f"the loss is {loss} and its gradient {slope} long, and both must be finite; lower the learning "
