@@ -15,7 +15,7 @@ import databases
 from databases import Place
 from fakes import FakePredictor
 from perennial import plugins
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.tasks.classify.codec import ClassifyCodec
 from tiny import tiny_codec

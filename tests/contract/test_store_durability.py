@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import NewFeedback, ServiceRecord
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from perennial.errors import Fenced
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.types import NO_END, Head, HeadOrders, HeadRow, Lease, NewFeedback, ServiceRecord
 
 SENTIMENT = "sentiment"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from perennial.errors import Conflict, NotFound
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import Backlog, FeedbackRow, Job, Lease, NewFeedback, ServiceRecord
 

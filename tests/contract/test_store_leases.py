@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from perennial.errors import Fenced
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.types import Lease, NewFeedback, ServiceRecord
 
 

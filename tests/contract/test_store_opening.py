@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from databases import Place
 from perennial.errors import Broken, ConfigError, Unavailable
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.stores._migrate import MIGRATIONS, VERSION_TABLE
 from perennial.stores._schema import REVISION, metadata

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ulid import ULID
 
 from perennial.errors import Conflict, NotFound
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import FeedbackRow, NewFeedback, ServiceRecord
 

@@ -33,6 +33,7 @@ GROUND = {
     "speed",
     "split",
     "state",
+    "store_protocol",
     "timings",
     "types",
 }

@@ -13,12 +13,13 @@ from perennial import plugins
 from perennial.config import ServiceSettings, Settings
 from perennial.errors import NotFound
 from perennial.pipeline import Pipeline
-from perennial.protocols import Codec, Engine, Publisher, Store, Trainable
+from perennial.protocols import Codec, Engine, Publisher, Trainable
 from perennial.publishers.local import LocalPublisher
 from perennial.repository.layout import MANIFEST, read_bundle, releases_in
 from perennial.server.control import Control
 from perennial.server.runinfo import find_running
 from perennial.state import State
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import Bundle, Job, Placement
 

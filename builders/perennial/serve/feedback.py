@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import triton_python_backend_utils as pb_utils
 
 from perennial.errors import BadRequest, ConfigError, Conflict, PerennialError, Unavailable
-from perennial.protocols import Store
 from perennial.serve import stage
 from perennial.serve.intake import Intake, Outcome
 from perennial.serve.line import Line
 from perennial.serve.stage import KEY_FILE, STORE_URL
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import Tensors, text_tensor
 

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perennial.errors import BadRequest, Conflict, PerennialError
-from perennial.protocols import Store
 from perennial.serve.feedback_rows import nearest, read, where
 from perennial.serve.trigger import Trigger
+from perennial.store_protocol import Store
 from perennial.types import NewFeedback, ServiceRecord, Tensors
 
 CACHE_S = 1.0

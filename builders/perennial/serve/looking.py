@@ -7,10 +7,10 @@ import os
 import numpy as np
 
 from perennial.heads import LOOK_EVERY_S
-from perennial.protocols import Store
 from perennial.serve.polite import politely
 from perennial.serve.stage import STORE_URL, Opened
 from perennial.serve.visits import Visits
+from perennial.store_protocol import Store
 
 
 def looking(opened: Opened) -> Looking | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from random import random
 
-from perennial.protocols import Store
 from perennial.repository.layout import Release
 from perennial.serve.visits import Visits
+from perennial.store_protocol import Store
 from perennial.types import Array
 
 COMMIT_EVERY_S = 1.0

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from perennial.pauses import NEWEST, pausing
-from perennial.protocols import Store
 from perennial.split import ENOUGH_ROWS
+from perennial.store_protocol import Store
 from perennial.types import Backlog, ServiceRecord
 
 LOOK_PERIOD_S = 5.0

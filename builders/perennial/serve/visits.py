@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from perennial.errors import PerennialError
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 
 PAUSE_S = 2.0
 """Between visits while the store is away."""

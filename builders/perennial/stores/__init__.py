@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perennial import plugins
 from perennial.errors import ConfigError
-from perennial.protocols import Store
+from perennial.store_protocol import Store
 
 _MEMBERS = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
 

@@ -22,9 +22,9 @@ from rich.progress import track
 
 from perennial.config import Settings
 from perennial.predictions import prediction_id
-from perennial.protocols import Store
 from perennial.server.process import Launch, Server, start
 from perennial.state import State
+from perennial.store_protocol import Store
 from perennial.stores import open_store
 from perennial.types import FeedbackRow, ServiceRecord
 from perennial_client import Feedback
