@@ -123,10 +123,7 @@ def load(checkpoint: Path, labels: Sequence[str], further: Collection[str] = ())
             network, head = _network(AutoModelForSequenceClassification, source, config), None
         return Classifier(network, widened(network, head, labels, columns), tokenizer, labels, columns)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ConfigError(
-            f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
-            "an encoder or a text classifier, with config.json, tokenizer.json and *.safetensors"
-        ) from error
+        raise _unreadable(source, error) from error
 
 
 def labels_of(checkpoint: Path) -> list[str]:
@@ -135,7 +132,7 @@ def labels_of(checkpoint: Path) -> list[str]:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{source!r} does not load: {str(error).strip().splitlines()[0]}") from error
+        raise _unreadable(source, error) from error
     if not _classifies(config, checkpoint):
         raise ConfigError(f"{source!r} classifies nothing yet; give --data that teaches it")
     names = sorted(config.id2label.values())
@@ -144,6 +141,13 @@ def labels_of(checkpoint: Path) -> list[str]:
             f"{source!r} calls its labels {', '.join(names[:3])}; name them in id2label of its config.json"
         )
     return names
+
+
+def _unreadable(source: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
+        "an encoder or a text classifier, with config.json, tokenizer.json and *.safetensors"
+    )
 
 
 def save(model: Classifier, folder: Path) -> None:

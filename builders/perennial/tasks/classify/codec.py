@@ -84,13 +84,11 @@ class ClassifyCodec:
 
     def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
         """Accuracy and macro-F1; an abstained answer counts as wrong."""
-        said = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
-        return judge(said, [example.label for example in examples], self.labels)
+        return judge(_said(answers), [example.label for example in examples], self.labels)
 
     def told(self, answers: Sequence[Tensors]) -> list[tuple[str, float]]:
-        labels = [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
         scores = [float(score) for answer in answers for score in answer["SCORE"].ravel()]
-        return [*zip(labels, scores, strict=True)]
+        return [*zip(_said(answers), scores, strict=True)]
 
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         said = [raw.decode() for answer in answers for raw in answer["TOP_LABELS"][:, 0]]
@@ -183,3 +181,8 @@ def _softmax(logits: Array) -> Array:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
     probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def _said(answers: Sequence[Tensors]) -> list[str]:
+    """The label of each text; empty where it abstains."""
+    return [raw.decode() for answer in answers for raw in answer["LABEL"].ravel()]
