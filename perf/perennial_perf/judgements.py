@@ -32,6 +32,6 @@ def draw(rows: Mapping[str, Mapping[str, float]], bad: Collection[str], path: Pa
         panel.grid(visible=False, axis="y")
         panel.set_xlabel("judgements")
         panel.margins(y=0.01)
-        panel.set_title("Planted candidates (red must not pass)")
+        panel.set_title("Planted candidates (red must not pass)", pad=24)  # the legend is between
         panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
         keep(figure, path)
