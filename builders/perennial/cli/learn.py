@@ -136,16 +136,17 @@ def releases(context: typer.Context, service: Service, as_json: Json = False) ->
         (
             row["release"],
             row["state"],
-            datetime.fromtimestamp(row["created_at"]).isoformat(" ", "seconds"),
+            datetime.fromtimestamp(row["created_at"]).isoformat(" ", "minutes"),
             row["engine"],
             row["previous"] or "",
             row["feedback_rows"],
-            row["verdicts"].get("quality", ""),
         )
         for row in rows
     ]
-    columns = ("release", "state", "created", "engine", "previous", "feedback rows", "quality gate")
+    columns = ("release", "state", "created", "engine", "previous", "learned")
     console.print(table(service, columns, cells))
+    for row in rows:
+        say(f"{row['release']}: {row['verdicts'].get('quality', '')}")  # too long for a column
     if named := next((row["report"] for row in reversed(rows) if row["report"]), None):
         say(f"what the newest answers wrong: {named}, with .json and .png beside it")
     if named := next((row["shadow_report"] for row in reversed(rows) if row["shadow_report"]), None):

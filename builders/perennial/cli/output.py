@@ -39,7 +39,7 @@ def teller(quiet: bool) -> Callable[[str], None]:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    drawn = Table(title=title, title_justify="left", header_style="bold")
+    drawn = Table(title=title, title_justify="left", header_style="bold", show_header=any(columns))
     for column in columns:
         drawn.add_column(column)
     for row in rows:

@@ -58,7 +58,8 @@ class Learner:
         for start in range(0, len(fresh), A_PAGE):
             self._learn(fresh[start : start + A_PAGE], lease)
         judged = self.live.judged()
-        lag_s = time.time() - max((row.created_at for row in fresh), default=time.time())
+        now = time.time()
+        lag_s = now - max((row.created_at for row in fresh), default=now)
         figures = {**judged.figures, "lag_s": round(lag_s, 3)}
         self._shop.store.put_head(
             Head(self._bundle.service, self._bundle.release, judged.weights.tobytes(), figures), lease
