@@ -32,7 +32,7 @@ STATUS = {
     "UNAVAILABLE": 503,
 }
 LABELS = ["positive", "neutral", "negative"]
-SERVED = ("sentiment", "sentiment_timed", "feedback")
+SERVED = ("sentiment", "sentiment_timed", "feedback", "why")
 
 Column = tuple[str, list[int], list[Any]]
 """A tensor as datatype, shape and flat values."""
@@ -42,6 +42,17 @@ class Refused(Exception):
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
+
+
+_WHY = {
+    "release": 3,
+    "label": "positive",
+    "over": "neutral",
+    "release_alone": "neutral",
+    "rows": 2,
+    "corrections": [{"push": 0.25, "label": "positive", "row": 7, "receipt": "01J", "line": None}],
+    "taught": [{"push": -0.125, "label": "neutral", "row": None, "receipt": None, "line": 5}],
+}
 
 
 @dataclass
@@ -63,6 +74,8 @@ class Wire:
         texts = columns["TEXT"]
         if model == "feedback":
             return {"RECEIPT": ("BYTES", [len(texts), 1], [f"receipt-{key}" for key in columns["KEY"]])}
+        if model == "why":
+            return {"CAUSES": ("BYTES", [1, 1], [json.dumps(_WHY)])}
         return _answers(model, texts, columns.get("TOP_K", [1])[0])
 
     def ready(self, model: str) -> bool:

@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
-from perennial.predictions import SERVICE_NAME
+from perennial.names import service_name
 from perennial.state import State
 from perennial.types import Moving, Precision, Runtime, Tracker
 
@@ -36,21 +36,13 @@ def _cron(value: str) -> str:
     return value
 
 
-def _service_name(value: str) -> str:
-    if not SERVICE_NAME.fullmatch(value):
-        raise ValueError(
-            "a service's name is lower-case letters, digits and '-', begins with a letter, ≤ 63 long"
-        )
-    return value
-
-
 def _label(value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ValueError("a label must not be empty or hold NUL")
     return value
 
 
-ServiceName = Annotated[str, AfterValidator(_service_name)]
+ServiceName = Annotated[str, AfterValidator(service_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]

@@ -31,6 +31,10 @@ class Unavailable(PerennialError):
     """A server, a store or an optional library that is needed is not there now."""
 
 
+class Away(Unavailable):
+    """The store cannot be reached now. It says where the store should be, which is for the log alone."""
+
+
 class ConfigError(PerennialError):
     """A setting is unknown or has a value that it must not have."""
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from ulid import ULID
 
 from perennial.errors import BadRequest
+from perennial.names import SERVICE_NAME
 
-SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _ID = re.compile(
     rf"({SERVICE_NAME.pattern})\.([1-9][0-9]{{0,9}})\.([0-9A-HJKMNP-TV-Z]{{26}})\.([A-Z2-7]{{16}})"
 )

@@ -12,12 +12,18 @@ from perennial.types import (
     Head,
     HeadOrders,
     HeadRow,
+    Inquiry,
     Job,
     JobState,
     Lease,
     NewFeedback,
     ServiceRecord,
 )
+
+WORKER = "worker"
+"""The lease of the one process that learns."""
+MAX_INQUIRIES = 16
+"""How many may wait to hear why at once: each costs the worker the time of some corrections."""
 
 
 class Store(Protocol):
@@ -111,6 +117,21 @@ class Store(Protocol):
 
     def forget_requests(self, service: str) -> int:
         """Delete them all; how many there were."""
+
+    def inquire(self, service: str, text: str, most: int) -> int:
+        """Ask the worker why a text is answered as it is; the inquiry's number. `Unavailable` where too many
+        wait. It is gone after a minute."""
+
+    def inquiries(self) -> list[Inquiry]:
+        """Those that were told nothing yet, oldest first."""
+
+    def tell(self, number: int, told: Mapping[str, Any]) -> None:
+        """Answer an inquiry; nothing happens where it is gone."""
+
+    def told(self, number: int) -> dict[str, Any] | None:
+        """What an inquiry was told, if it was."""
+
+    def drop_inquiry(self, number: int) -> None: ...
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         """The lease, with a larger token than any before, or None while another holds it."""

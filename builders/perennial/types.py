@@ -251,6 +251,17 @@ class HeadOrders:
 
 
 @dataclass(frozen=True)
+class Inquiry:
+    """Somebody waits to hear why a service answers a text as it does, and for the `most` strongest causes of
+    either kind."""
+
+    number: int
+    service: str
+    text: str
+    most: int
+
+
+@dataclass(frozen=True)
 class Backlog:
     """Feedback of a service that no release has learned: `fresh` rows never tried, `waiting` tried and
     refused, `spent` refused too often to try again; `oldest_at` is the oldest fresh row's time (epoch s)."""

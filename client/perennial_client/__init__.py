@@ -20,12 +20,13 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
 )
-from perennial_client._types import Answer, Feedback, Timings
+from perennial_client._types import Answer, Cause, Feedback, Timings, Why
 
 __all__ = [
     "Answer",
     "AsyncClient",
     "BadRequest",
+    "Cause",
     "Client",
     "Conflict",
     "DeadlineExceeded",
@@ -34,4 +35,5 @@ __all__ = [
     "PerennialClientError",
     "Timings",
     "Unavailable",
+    "Why",
 ]

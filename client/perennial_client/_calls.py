@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from perennial_client import _wire
 from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
 from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
-from perennial_client._types import Answer, Feedback
+from perennial_client._types import Answer, Feedback, Why
 from perennial_client._wire import Call, Ready, Reply
 
 T = TypeVar("T")
@@ -71,6 +71,10 @@ class Calls:
         return self._in_chunks(
             rows, _wire.FEEDBACK_BATCH, _wire.feedback, _wire.receipts, self._deadline(timeout)
         )
+
+    def why(self, service: str, text: str, most: int | None, timeout: float | None) -> Steps[Why]:
+        reply = yield from self._send(_wire.inquiry(service, text, most), self._deadline(timeout))
+        return _wire.causes(service, reply)
 
     def ready(self, service: str, timeout: float | None) -> Steps[bool]:
         try:

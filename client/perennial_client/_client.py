@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect, connect_async
-from perennial_client._types import Answer, Feedback
+from perennial_client._types import Answer, Feedback, Why
 from perennial_client._wire import Reply
 
 T = TypeVar("T")
@@ -107,6 +107,15 @@ class Client:
         >>> receipts = client.feedback_many(rows)  # doctest: +SKIP
         """
         return self._run(self._calls.feedback_many(rows, timeout))
+
+    def why(self, service: str, text: str, most: int | None = None, timeout: float | None = None) -> Why:
+        """The corrections, and the taught rows, that push the answer to a text most, either way: the `most`
+        strongest of either kind, 8 unless said. The server's worker tells it, in a second or less.
+
+        >>> client.why("sentiment", "a bore").corrections[0]  # doctest: +SKIP
+        Cause(label='negative', push=0.213, row=17, receipt='01JC...', line=None)
+        """
+        return self._run(self._calls.why(service, text, most, timeout))
 
     def ready(self, service: str, timeout: float | None = None) -> bool:
         """Whether the service answers now. Tried once; a server that is not there is not ready."""
@@ -206,6 +215,12 @@ class AsyncClient:
     async def feedback_many(self, rows: Sequence[Feedback], timeout: float | None = None) -> list[str]:
         """As `Client.feedback_many`."""
         return await self._run(self._calls.feedback_many(rows, timeout))
+
+    async def why(
+        self, service: str, text: str, most: int | None = None, timeout: float | None = None
+    ) -> Why:
+        """As `Client.why`."""
+        return await self._run(self._calls.why(service, text, most, timeout))
 
     async def ready(self, service: str, timeout: float | None = None) -> bool:
         """As `Client.ready`."""

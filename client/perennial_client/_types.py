@@ -44,6 +44,40 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """A row that pushes an answer: towards its label by `push` over the next best one, where 1 is a whole
+    label; against it where that is negative.
+
+    `row` is its number where it is feedback, which `perennial forget --row` takes, and `receipt` what its
+    sender holds. `line` is where it stands in the release's `data/memory.jsonl`, where it was taught.
+    """
+
+    label: str
+    push: float
+    row: int | None
+    receipt: str | None
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why `release` of `service` answers a text with `label` rather than with `over`, the next best one.
+
+    `release_alone` is what it would say without its head. Of `rows` corrections that the head has learned
+    `corrections` push most, and of the texts that hold it in place `taught`; the strongest first.
+    """
+
+    service: str
+    release: int
+    label: str
+    over: str
+    release_alone: str
+    rows: int
+    corrections: tuple[Cause, ...]
+    taught: tuple[Cause, ...]
+
+
+@dataclass(frozen=True)
 class Feedback:
     """What a user says of a text: that `label` is right.
 

@@ -5,12 +5,13 @@ Knows the names and shapes of the wire; leaves bytes to the transports and time 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perennial_client._errors import BadRequest, PerennialClientError
-from perennial_client._types import Answer, Feedback, Timings
+from perennial_client._types import Answer, Cause, Feedback, Timings, Why
 
 PREDICT_BATCH = 32
 """Texts in one request at most; a longer list travels as several."""
@@ -104,6 +105,26 @@ def feedback(rows: Sequence[Feedback]) -> Infer:
 
 def receipts(rows: Sequence[Feedback], reply: Reply) -> list[str]:
     return [receipt for (receipt,) in _rows(reply, "RECEIPT", len(rows))]
+
+
+def inquiry(service: str, text: str, most: int | None) -> Infer:
+    inputs = {"SERVICE": _strings([service]), "TEXT": _strings([text])}
+    if most is not None:
+        if not 1 <= most < 2**31:
+            raise BadRequest(f"most {most} is not a number of rows; ask for 1 or more")
+        inputs["MOST"] = Tensor("INT32", (1, 1), [most])
+    return Infer("why", inputs, ("CAUSES",))
+
+
+def causes(service: str, reply: Reply) -> Why:
+    ((told,),) = _rows(reply, "CAUSES", 1)
+    found = json.loads(told)
+    return Why(
+        service=service,
+        corrections=tuple(Cause(**cause) for cause in found.pop("corrections")),
+        taught=tuple(Cause(**cause) for cause in found.pop("taught")),
+        **found,
+    )
 
 
 def _strings(values: Sequence[str]) -> Tensor:

@@ -18,10 +18,10 @@ from perennial.cli.serve import build_sample
 from perennial.config import ServerSettings, ServiceSettings, Settings
 from perennial.errors import Unavailable
 from perennial.jobs import data, release
-from perennial.jobs.up import FEEDBACK
-from perennial.jobs.worker import LEASE
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.protocols import Sample
+from perennial.repository.layout import copy_own_models
+from perennial.store_protocol import WORKER
 from perennial.types import Bundle, Example
 
 FOLDER = "demo"
@@ -69,13 +69,9 @@ def alone(user: Settings) -> Iterator[None]:
 
 
 def emptied(settings: Settings, user: Settings) -> Workshop:
-    """The sandbox as it is before anything is built: the feedback model, and the sample's files at hand."""
+    """The sandbox as it is before anything is built: our own models, and the sample's files at hand."""
     shutil.rmtree(settings.state, ignore_errors=True)
-    shutil.copytree(
-        user.repository / FEEDBACK,
-        settings.repository / FEEDBACK,
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+    copy_own_models(user.repository, settings.repository)
     samples = user.folder.folder("samples").resolve()
     (settings.state / "samples").symlink_to(samples, target_is_directory=True)
     return open_workshop(settings)
@@ -122,7 +118,7 @@ def _adopt(shop: Workshop, found: Bundle) -> None:
     job = shop.store.enqueue(
         found.service, "build", f"copied from {found.folder}", {}, first_release=found.release
     )
-    lease = shop.store.acquire(LEASE, FOLDER, _LEASE_S)
+    lease = shop.store.acquire(WORKER, FOLDER, _LEASE_S)
     assert lease and shop.store.next_job(lease)
     release.switch(shop, found.service, found.release)
     shop.store.settle(job, lease, "kept")

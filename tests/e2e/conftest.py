@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from installation import Installation
+from perennial.names import OWN_MODELS
+from perennial.repository.layout import copy_own_models
 from perennial.server import embedded
 from perennial.server.control import Control
 from perennial.server.process import Launch, start
@@ -39,7 +41,7 @@ def served(embedded_server: None, tmp_path_factory: pytest.TempPathFactory) -> I
         state.folder("run"),
         state.folder("logs") / "server.log",
         state.secret("admin").read_text(),
-        models=("feedback", "toy"),
+        models=(*OWN_MODELS, "toy"),
         environment={
             "PERENNIAL_STORE_URL": state.store_url,
             "PERENNIAL_KEY_FILE": str(state.secret("prediction-id").resolve()),
@@ -71,13 +73,12 @@ def home(embedded_server: None, built: Path, tmp_path: Path) -> Installation:
     """Release 1 of the tiny service was built here."""
     folder = tmp_path / "home"
     shutil.copytree(built, folder)
-    shutil.copytree(ROOT / "model_repository/feedback", folder / "repository/feedback")
+    copy_own_models(ROOT / "model_repository", folder / "repository")
     return Installation(folder)
 
 
 def _not_committed(folder: str, names: list[str]) -> list[str]:
     """Services that a build stamped beside the committed models are none of a test's."""
     at_root = Path(folder) == ROOT / "model_repository"
-    return [
-        name for name in names if name == "__pycache__" or (at_root and name not in ("feedback", "README.md"))
-    ]
+    committed = {*OWN_MODELS, "README.md"}
+    return [name for name in names if name == "__pycache__" or (at_root and name not in committed)]

@@ -12,6 +12,7 @@ import pytest
 
 from perennial import plugins
 from perennial.config import ServiceSettings, Settings, TrainingSettings
+from perennial.repository.layout import copy_own_models
 from perennial.samples.newsgroups import Newsgroups
 from perennial.samples.sentiment import Sentiment
 from perennial_perf.benches import main
@@ -37,7 +38,7 @@ def settings(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
         files[domain] = [(f"{domain} {n} it was {tones[label]}", label) for n, label in enumerate(labels)]
     put(sample._ratings.folder, files)
     put(Newsgroups(folder / "var/samples")._posts.folder, {"train": files["movie"], "test": files["tweets"]})
-    shutil.copytree(ROOT / "model_repository/feedback", folder / "repository/feedback")
+    copy_own_models(ROOT / "model_repository", folder / "repository")
     return Settings(
         state=folder / "var",
         repository=folder / "repository",

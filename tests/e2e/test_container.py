@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from perennial.repository.layout import copy_own_models
 from perennial.server import embedded, guard, ports
 from perennial.server.arguments import SECRET_HEADER, folder_arguments
 from perennial.server.ports import Ports
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("embedded_server")]
 @contextmanager
 def container(folder: Path) -> Iterator[httpx.Client]:
     """What `docker run` of the serving image would start, on loopback, with `folder` for its file system."""
-    shutil.copytree(ROOT / "model_repository/feedback", folder / "model_repository/feedback")
+    copy_own_models(ROOT / "model_repository", folder / "model_repository")
     chosen = ports.choose("127.0.0.1", Ports())
     regions = f"{guard.REGIONS}{secrets.token_hex(4)}_"
     installation = embedded.find()

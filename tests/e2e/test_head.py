@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from flow.workshops import SERVICE, news
 from installation import Installation
-from perennial_client import Client, Feedback
+from perennial_client import BadRequest, Client, DeadlineExceeded, Feedback, Unavailable
 from serving import within
 
 pytestmark = pytest.mark.e2e
@@ -54,11 +55,17 @@ def test_a_correction_changes_the_next_answers_and_can_be_taken_back(home: Insta
 def _look_and_take_back(
     home: Installation, client: Client, positive: Callable[[], float], before: float
 ) -> None:
-    why = home.told("why", SERVICE, NEW)
+    why: Any = home.told("why", SERVICE, NEW)
     assert (why["label"], why["rows"]) == ("positive", 90)
-    corrections_shown: Any = why["corrections"]
-    most = max(corrections_shown, key=lambda cause: cause["push"])
+    most = max(why["corrections"], key=lambda cause: cause["push"])
     assert most["push"] > 0 and most["label"] == "positive"
+    told = client.why(SERVICE, NEW)
+    assert (told.release, told.label, told.over, told.rows) == (1, "positive", why["over"], 90)
+    for kind in ("corrections", "taught"):
+        beside = [(cause["row"], cause["line"], cause["label"]) for cause in why[kind]]
+        assert [(cause.row, cause.line, cause.label) for cause in getattr(told, kind)] == beside
+    pushes = [cause["push"] for cause in why["corrections"]]
+    assert [cause.push for cause in told.corrections] == pytest.approx(pushes, rel=1e-3, abs=1e-4)
 
     forgotten = home.told("forget", SERVICE, "--source", "bob")
     assert (len(forgotten["rows"]), forgotten["releases_trained_on_them"]) == (30, [])  # type: ignore[arg-type]
@@ -79,6 +86,34 @@ def _look_and_take_back(
     home.told("head", "freeze", SERVICE)
     home.told("head", "reset", SERVICE)
     assert within(30, lambda: abs(positive() - before) < 1e-6), "as the release answers by itself"
+
+
+def test_who_asks_why_waits_for_a_worker_and_hears_no_more_than_numbers(home: Installation) -> None:
+    with home.up() as (process, urls), Client(urls["http"]) as client:
+        receipts = client.feedback_many(corrections(3, source="a secret"))
+        assert within(30, lambda: head_of(home)["rows"] == 3)
+        inputs = [
+            {"name": name, "datatype": "BYTES", "shape": [1, 1], "data": [text]}
+            for name, text in (("SERVICE", SERVICE), ("TEXT", NEW))
+        ]
+        url = f"{urls['http']}/v2/models/why/infer"
+        told = httpx.post(url, json={"inputs": inputs}, timeout=10).text
+        assert all(receipt in told for receipt in receipts)
+        assert "day " not in told and "a secret" not in told, "nothing that others wrote"
+        with pytest.raises(BadRequest, match="did you mean 'tone'"):
+            client.why("ton", NEW)
+        with pytest.raises(BadRequest, match="must be from 1 to 100"):
+            client.why(SERVICE, NEW, most=101)
+
+        worker = _worker(process.pid)
+        worker.suspend()
+        try:
+            with pytest.raises((Unavailable, DeadlineExceeded)):
+                client.why(SERVICE, NEW, timeout=9)
+            assert client.predict(SERVICE, NEW).label, "answers need no worker"
+        finally:
+            worker.resume()
+        assert within(30, lambda: client.why(SERVICE, NEW).rows == 3)
 
 
 def test_without_feedback_and_without_a_worker_the_release_answers_by_itself(home: Installation) -> None:

@@ -10,8 +10,9 @@ from flow.copies import begin, free_rows, give, keep, promote
 from flow.workshops import SERVICE, lease_of
 from perennial.errors import Fenced
 from perennial.jobs import release
-from perennial.jobs.worker import LEASE, Worker
+from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop
+from perennial.store_protocol import WORKER
 from perennial.types import Job, Lease
 
 
@@ -73,7 +74,7 @@ def test_a_worker_that_lost_its_lease_takes_nothing_back(
 ) -> None:
     job = promote(shop, lease)
     shop.store.release(lease)
-    assert shop.store.acquire(LEASE, "another worker", 60)
+    assert shop.store.acquire(WORKER, "another worker", 60)
     with pytest.raises(Fenced):
         worker.run(job, lease)
     assert (shop.store.job(job.id).open, shop.publisher.serving(SERVICE)) == (True, 2)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from perennial.config import HeadSettings, ServiceSettings, Settings, TrainingSettings
 from perennial.jobs.rebuild import rebuild
-from perennial.jobs.worker import LEASE
 from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.store_protocol import WORKER
 from perennial.types import Job, Lease, NewFeedback
 from tiny import LABELS, tiny_examples
 
@@ -39,7 +39,7 @@ def copied(source: Path, target: Path) -> Workshop:
 
 
 def lease_of(shop: Workshop) -> Lease:
-    lease = shop.store.acquire(LEASE, "test", 600)
+    lease = shop.store.acquire(WORKER, "test", 600)
     assert lease
     return lease
 

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from bundles import fake_bundle
+from perennial.names import OWN_MODELS
 from perennial.publishers.local import LocalPublisher
 from perennial.types import Placement, Runtime
 
@@ -83,7 +84,9 @@ def import_model(folder: Path) -> None:
     )
 
 
-def test_the_committed_models_config_is_complete() -> None:
-    config = text_format.Parse((ROOT / "model_repository/feedback/config.pbtxt").read_text(), ModelConfig())
-    assert config.name == "feedback"
+@pytest.mark.parametrize("model", OWN_MODELS)
+def test_a_committed_models_config_is_complete(model: str) -> None:
+    config = text_format.Parse((ROOT / f"model_repository/{model}/config.pbtxt").read_text(), ModelConfig())
+    assert config.name == model
+    assert {tensor.name for tensor in config.input if not tensor.optional} == {*OWN_MODELS[model]}
     assert config.input and config.output and config.max_batch_size and config.instance_group

@@ -14,8 +14,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from perennial.config import load
-from perennial.jobs.worker import LEASE
 from perennial.state import State
+from perennial.store_protocol import WORKER
 from perennial.stores import open_store
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_the_workers_health_is_its_lease(tmp_path: Path) -> None:
 
     store = open_store(State(tmp_path / "var").store_url)
     assert not well()
-    lease = store.acquire(LEASE, "this test", ttl_s=60)
+    lease = store.acquire(WORKER, "this test", ttl_s=60)
     assert lease and well()
     store.release(lease)
     assert not well()

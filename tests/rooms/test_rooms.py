@@ -23,6 +23,7 @@ GROUND = {
     "heads",
     "machine",
     "memory",
+    "names",
     "packages",
     "pauses",
     "pipeline",

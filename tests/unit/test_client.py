@@ -23,6 +23,7 @@ from perennial_client import (
     Answer,
     AsyncClient,
     BadRequest,
+    Cause,
     Client,
     Conflict,
     DeadlineExceeded,
@@ -121,6 +122,19 @@ def test_where_the_time_went_is_told_where_it_was_asked_for(client: Any) -> None
     assert client.predict("sentiment", "a bore").timings is None
     answers = client.predict("sentiment", ["a bore", "a joy"], timings=True)
     assert [answer.timings for answer in answers] == [Timings(1.5, 0.25, 4.0, 0.5)] * 2
+
+
+def test_why_an_answer_is_as_it_is_is_told_in_types(client: Any, server: FakeServer) -> None:
+    told = client.why("sentiment", "a bore", most=1)
+    assert server.wire.seen == [("why", {"SERVICE": ["sentiment"], "TEXT": ["a bore"], "MOST": [1]})]
+    assert (told.service, told.release, told.label, told.over) == ("sentiment", 3, "positive", "neutral")
+    assert (told.release_alone, told.rows) == ("neutral", 2)
+    assert told.corrections == (Cause("positive", 0.25, row=7, receipt="01J", line=None),)
+    assert told.taught == (Cause("neutral", -0.125, row=None, receipt=None, line=5),)
+    client.why("sentiment", "a bore")
+    assert "MOST" not in server.wire.seen[-1][1]
+    with pytest.raises(BadRequest, match="ask for 1 or more"):
+        client.why("sentiment", "a bore", most=0)
 
 
 def test_feedback_on_an_answer_carries_its_proof(client: Any, server: FakeServer) -> None:
@@ -299,6 +313,7 @@ def test_the_public_names_are_these() -> None:
         "Answer",
         "AsyncClient",
         "BadRequest",
+        "Cause",
         "Client",
         "Conflict",
         "DeadlineExceeded",
@@ -307,6 +322,7 @@ def test_the_public_names_are_these() -> None:
         "PerennialClientError",
         "Timings",
         "Unavailable",
+        "Why",
     ]
 
 

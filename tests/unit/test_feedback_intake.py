@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from perennial.errors import BadRequest, Conflict, PerennialError, Unavailable
 from perennial.predictions import prediction_id
-from perennial.serve.intake import Intake, Outcome
+from perennial.serve.checks import Outcome
+from perennial.serve.intake import Intake
 from perennial.stores.sqlite import SqliteStore
 from perennial.types import Tensors
 from watched import SENTIMENT, WatchedStore

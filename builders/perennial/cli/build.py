@@ -15,7 +15,7 @@ from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, NotFound
 from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.workshop import Workshop, open_workshop
-from perennial.predictions import SERVICE_NAME
+from perennial.names import service_name
 from perennial.types import Job
 
 
@@ -58,10 +58,10 @@ def build(
 ) -> None:
     """Build release 1 (or the next) of a service from your own model and data, and promote it. Without --data
     your classifier is release 1 as it is."""
-    if not SERVICE_NAME.fullmatch(service):
-        raise BadRequest(
-            f"{service!r} is no service name: lower-case letters, digits and '-', a letter first"
-        )
+    try:
+        service_name(service)
+    except ValueError as error:
+        raise BadRequest(f"{service!r} cannot be built: {error}") from None
     plugins.get(f"tasks/{task}", "codec")
     if engine not in ("", AUTO):
         plugins.get("engines", engine)

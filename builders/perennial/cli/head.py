@@ -13,7 +13,7 @@ from perennial.errors import BadRequest
 from perennial.jobs import forget as forgetting
 from perennial.jobs import shadow
 from perennial.jobs.due import NEWEST_ROWS
-from perennial.jobs.why import why as causes_of
+from perennial.jobs.learn import why as causes_of
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.types import NO_END, Bundle
 

@@ -21,11 +21,12 @@ from perennial.cli.output import Json, console, print_json, say, settings_of, ta
 from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up, mend, running_pid, watched
-from perennial.jobs.worker import LEASE, Worker
+from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.protocols import Sample
 from perennial.server import embedded
 from perennial.server.runinfo import RunInfo, find_running
+from perennial.store_protocol import WORKER
 from perennial.types import Job
 
 STOP_S = 30.0
@@ -125,7 +126,7 @@ def described(shop: Workshop) -> dict[str, Any]:
     """How everything is, as `status --json` prints it."""
     return {
         "server": _answering(shop),
-        "worker": shop.store.lease(LEASE) is not None,
+        "worker": shop.store.lease(WORKER) is not None,
         "services": {name: _service(shop, name) for name in shop.released()},
     }
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -18,11 +19,12 @@ from perennial.errors import Fenced, PerennialError, Unavailable
 from perennial.heads import LOOK_EVERY_S
 from perennial.jobs.live_head import LiveHead, Wish, has_head, in_force
 from perennial.jobs.run import Run
-from perennial.jobs.workshop import Workshop
+from perennial.jobs.why import explain
+from perennial.jobs.workshop import Workshop, known_service
 from perennial.pipeline import request_of
 from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
-from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Lease, Tensors
+from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Inquiry, Lease, Tensors
 
 POLL_S = 0.05
 REST = 4
@@ -70,6 +72,11 @@ class Learner:
         """Learn what an engine was asked of before, without asking it now."""
         known = [row for row in self._fresh() if row.row in self._kept]
         self.live.take(known, [self._kept[row.row] for row in known])
+
+    def why(self, text: str, most: int) -> dict[str, Any]:
+        """Why the head of what was learned answers a text as it does: see `why.explain`."""
+        (said,) = self.asked([text])
+        return explain(self.live, said, most)
 
     def _fresh(self) -> Iterator[FeedbackRow]:
         """Rows that are not in the head yet and may be: those that the release has not learned, and at first
@@ -149,6 +156,7 @@ class FastLoop(threading.Thread):
                     for service, release in serving.items():
                         if release:
                             self._turn(service, release)
+                    self._explain()
                     pause = max(POLL_S, REST * (time.thread_time() - began))
                 except Fenced:
                     return
@@ -166,6 +174,43 @@ class FastLoop(threading.Thread):
             known = self._known[service] = _Known(release, orders, learner)
         if known.learner:
             known.learner.turn(self._lease)
+
+    def _explain(self) -> None:
+        """Tell one who waits why an answer is as it is: one a turn, as others wait for their heads."""
+        for inquiry in self._shop.store.inquiries()[:1]:
+            try:
+                told = _without_words(self._why(inquiry))
+            except PerennialError as error:
+                told = {"error": str(error)}
+            self._shop.store.tell(inquiry.number, told)
+
+    def _why(self, inquiry: Inquiry) -> dict[str, Any]:
+        known = self._known.get(inquiry.service)
+        if known is None or known.learner is None:
+            raise Unavailable(
+                f"service {inquiry.service!r} serves no release that has a head; build it again"
+            )
+        return known.learner.why(inquiry.text, inquiry.most)
+
+
+def _without_words(told: dict[str, Any]) -> dict[str, Any]:
+    """What may be told to anyone who asks: rows by their numbers, and nothing that others wrote."""
+    shown = {kind: [_numbers(cause) for cause in told[kind]] for kind in ("corrections", "taught")}
+    return {**told, **shown}
+
+
+def _numbers(cause: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in cause.items() if name not in {"text", "source"}}
+
+
+def why(shop: Workshop, service: str, text: str, most: int) -> dict[str, Any]:
+    """Why what serves answers a text as it does, asked without the worker."""
+    bundle = known_service(shop, service)
+    if not has_head(bundle):
+        raise Unavailable(f"release {bundle.release} of {service!r} has no head; build it again")
+    learner = Learner(shop, bundle, shop.store.head_orders(service))
+    learner.recall()
+    return learner.why(text, most)
 
 
 def carry_over(run: Run) -> None:

@@ -10,22 +10,22 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
 from perennial.jobs.worker import start_child
 from perennial.jobs.workshop import Workshop
+from perennial.names import OWN_MODELS
 from perennial.repository.layout import WARMUP, ensemble_model, ensemble_models, stage_models
 from perennial.server.examine import Question
 from perennial.server.ports import Ports
 from perennial.server.process import Launch, Server, start
 from perennial.server.runinfo import start_time
 from perennial.server.watchdog import Watchdog
-from perennial.types import Bundle, text_tensor
+from perennial.types import Bundle, Tensors, text_tensor
 
-FEEDBACK = "feedback"
 PID_FILE = "up.json"
 LOOK_EVERY_S = 0.5
 WORKER_STOP_S = 10.0
@@ -144,15 +144,18 @@ def watched(shop: Workshop) -> Iterator[None]:
 
 def questions(shop: Workshop) -> list[Question]:
     """A text for each service that was never asked, since a cache would answer for an engine that is dead;
-    and for the feedback model whether its store answers."""
-    row = {name: text_tensor(["probe"]) for name in ("SERVICE", "TEXT", "LABEL")}
+    and for the models that speak for the store whether it answers."""
     probe = {"probe": True}
-    asked = [Question(FEEDBACK, row, probe)]
+    asked = [Question(model, _any(names), probe) for model, names in OWN_MODELS.items()]
     for bundle in filter(None, map(shop.serving, shop.released())):
         texts = json.loads((bundle.folder / WARMUP).read_text())
         text = f"{texts[0]} {random.getrandbits(32)}"
         asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}, probe))
     return asked
+
+
+def _any(names: Sequence[str]) -> Tensors:
+    return {name: text_tensor(["probe"]) for name in names}
 
 
 def write_pid(shop: Workshop) -> None:
@@ -171,14 +174,14 @@ def running_pid(shop: Workshop) -> int | None:
 
 
 def launch_of(shop: Workshop) -> Launch:
-    """The server of these settings, with the feedback model and every service that has a release."""
+    """The server of these settings, with our own models and every service that has a release."""
     settings, services = shop.settings, shop.released()
     return Launch(
         repository=settings.repository,
         folder=shop.state.folder("run"),
         log=shop.state.folder("logs") / "tritonserver.log",
         secret=settings.admin_key,
-        models=(FEEDBACK, *(name for service in services for name in models_of(service))),
+        models=(*OWN_MODELS, *(name for service in services for name in models_of(service))),
         host=settings.server.host,
         ports=Ports(settings.server.http_port, settings.server.grpc_port, settings.server.metrics_port),
         environment={

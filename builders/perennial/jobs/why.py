@@ -1,4 +1,7 @@
-"""Why a text is answered as it is: the corrections, and the taught rows, that push this answer most."""
+"""Why a text is answered as it is: the corrections, and the taught rows, that push this answer most.
+
+Knows a head and what an engine said of the text. Leaves asking the engine, and who wants to know, to `learn`.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +11,68 @@ from typing import Any
 
 import numpy as np
 
-from perennial.errors import Unavailable
 from perennial.heads import joined
-from perennial.jobs.learn import Learner
-from perennial.jobs.live_head import has_head
-from perennial.jobs.workshop import Workshop, known_service
+from perennial.jobs.live_head import LiveHead
 from perennial.protocols import Codec
-from perennial.types import Array, Example, Tensors
+from perennial.types import Tensors
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A row and how much it adds to this answer over the next best one, where 1 is a whole label. `row` is
-    its number where it is feedback."""
+    """A row and how much it adds to this answer over the next best one, where 1 is a whole label.
+
+    `row` is its number and `receipt` what its sender holds, where it is feedback; `line` is where it stands
+    in the release's `data/memory.jsonl`, where it was taught.
+    """
 
     push: float
     label: str
     text: str
     source: str
-    row: int | None
+    row: int | None = None
+    receipt: str | None = None
+    line: int | None = None
 
 
-def why(shop: Workshop, service: str, text: str, most: int) -> dict[str, Any]:
-    """The answer, what the release alone would say, and the rows that push most, either way.
+def explain(live: LiveHead, said: Tensors, most: int) -> dict[str, Any]:
+    """The answer, what the release alone would say, and the rows that push most, either way. `said` is what
+    the release's engine says of the text.
 
     Of a correction it is what the head would not say without it, in closed form
     (`heads.Solution.influence`); of a taught row what teaching it once more would add.
     """
-    bundle = known_service(shop, service)
-    if not has_head(bundle):
-        raise Unavailable(f"release {bundle.release} of {service!r} has no head; build it again")
-    learner = Learner(shop, bundle, shop.store.head_orders(service))
-    learner.recall()
-    live, codec = learner.live, learner.live.codec
-    (said,) = learner.asked([text])
+    codec, solution = live.codec, live.solve()
     codec.take_head(None)
     alone = _best(codec, said)[0]
-    codec.take_head(live.judged().weights)
+    codec.take_head(solution.weights.astype(np.float32))
     answered, other = _best(codec, said)
-    pushes = live.solve().influence(joined([live.evidence, live.anchors]), said["features"][0])
-    columns = [bundle.manifest["labels"].index(label) for label in (answered, other)]
-    pushes = pushes[:, columns[0]] - pushes[:, columns[1]]
-    corrections = [Example(row.text, row.label, row.trust, row.source, row.row) for row in live.rows]
+    pushes = solution.influence(joined([live.evidence, live.anchors]), said["features"][0])
+    labels = live.bundle.manifest["labels"]
+    pushes = pushes[:, labels.index(answered)] - pushes[:, labels.index(other)]
+    corrections = [
+        Cause(push, row.label, row.text, row.source, row.row, row.receipt)
+        for push, row in zip(pushes.tolist(), live.rows, strict=False)
+    ]
+    taught = [
+        Cause(push, row.label, row.text, row.source, row.row, line=line)
+        for line, (push, row) in enumerate(
+            zip(pushes[len(corrections) :].tolist(), live.taught, strict=True), 1
+        )
+    ]
     return {
-        "release": bundle.release,
+        "release": live.bundle.release,
         "label": answered,
         "over": other,
         "release_alone": alone,
         "rows": len(corrections),
-        "corrections": _strongest(corrections, pushes[: len(corrections)], most),
-        "taught": _strongest(live.taught, pushes[len(corrections) :], most),
+        "corrections": _strongest(corrections, most),
+        "taught": _strongest(taught, most),
     }
 
 
-def _strongest(examples: Sequence[Example], pushes: Array, most: int) -> list[dict[str, Any]]:
-    found = [
-        Cause(round(float(push), 5), row.label, row.text, row.source, row.row)
-        for push, row in zip(pushes, examples, strict=True)
-    ]
-    return [asdict(cause) for cause in sorted(found, key=lambda cause: -abs(cause.push))[:most]]
+def _strongest(causes: Sequence[Cause], most: int) -> list[dict[str, Any]]:
+    first = sorted(causes, key=lambda cause: -abs(cause.push))[:most]
+    return [{**asdict(cause), "push": round(cause.push, 5)} for cause in first]
 
 
 def _best(codec: Codec, said: Tensors) -> tuple[str, str]:

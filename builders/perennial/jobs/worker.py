@@ -26,9 +26,9 @@ from perennial.jobs.due import Schedule
 from perennial.jobs.forget import scrub
 from perennial.jobs.learn import FastLoop
 from perennial.jobs.workshop import Workshop
+from perennial.store_protocol import WORKER
 from perennial.types import Job, JobState, Lease
 
-LEASE = "worker"
 NICE = 10
 """A busy core goes to answers, 9 parts of 10; at 19 a job beside a server under full load would never end."""
 
@@ -59,7 +59,7 @@ class Worker:
 
     def acquire(self) -> Lease | None:
         """The right to run jobs, or None where another worker has it."""
-        return self._shop.store.acquire(LEASE, f"{socket.gethostname()}:{os.getpid()}", self._ttl_s)
+        return self._shop.store.acquire(WORKER, f"{socket.gethostname()}:{os.getpid()}", self._ttl_s)
 
     def run_until(self, job: Job, lease: Lease) -> None:
         """Run what is queued, here and now, until `job` is settled; then let go of the lease."""

@@ -9,13 +9,14 @@ Triton's configs to `pbtxt`, and moving releases about to the publishers.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from perennial.errors import Broken, NotFound
-from perennial.predictions import SERVICE_NAME
+from perennial.names import OWN_MODELS, SERVICE_NAME
 from perennial.repository import durable
 from perennial.types import Bundle
 
@@ -57,6 +58,12 @@ def services(repository: Path) -> list[str]:
     folders = [path.name for path in repository.glob("*_*") if path.name.endswith(suffixes)]
     names = {name.rpartition("_")[0] for name in folders}
     return sorted(name for name in names if SERVICE_NAME.fullmatch(name))
+
+
+def copy_own_models(repository: Path, target: Path) -> None:
+    """The models that speak for the store, without what Python made of them."""
+    for model in OWN_MODELS:
+        shutil.copytree(repository / model, target / model, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def releases_in(model: Path) -> list[int]:

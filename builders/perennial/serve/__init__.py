@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from perennial.serve.feedback import Feedback
     from perennial.serve.postprocess import Postprocess
     from perennial.serve.tokenizer import Tokenizer
+    from perennial.serve.why import Why
 
-__all__ = ["Engine", "Feedback", "Postprocess", "Tokenizer"]
+__all__ = ["Engine", "Feedback", "Postprocess", "Tokenizer", "Why"]
 
 
 def __getattr__(name: str) -> Any:

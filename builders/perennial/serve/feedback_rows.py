@@ -5,17 +5,16 @@ Pure: services and key are given. A request is accepted whole or refused with it
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from perennial.errors import BadRequest
 from perennial.predictions import verify
+from perennial.serve.checks import asked_text, check_length, decoded, nearest
 from perennial.types import NewFeedback, ServiceRecord, Tensors
 
 MAX_NAME_BYTES = 200
 """The longest SOURCE and KEY."""
-NAMES_SHOWN = 20
 
 
 class Sent(NamedTuple):
@@ -40,15 +39,6 @@ def where(position: int, rows: int) -> str:
     return f"row {position}: " if rows > 1 else ""
 
 
-def nearest(what: str, name: str, known: Iterable[str]) -> str:
-    """The words for a name that is not among the `known` ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    listed = ", ".join(map(repr, names[:NAMES_SHOWN])) + (", …" if len(names) > NAMES_SHOWN else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {listed or 'none yet'}"
-    return f"{what} {name[:80]!r} is unknown; {hint}"
-
-
 def _rows(request: Tensors) -> list[Sent]:
     count = len(request["TEXT"])
     columns = [request[name].ravel().tolist() if name in request else [b""] * count for name in Sent._fields]
@@ -61,16 +51,13 @@ def _named(
     position: int, rows: int, sent: Sent, service_of: Callable[[str], ServiceRecord], key: bytes
 ) -> NewFeedback:
     try:
-        return _checked(sent, service_of(_text("SERVICE", sent.SERVICE)), key)
+        return _checked(sent, service_of(decoded("SERVICE", sent.SERVICE)), key)
     except BadRequest as error:
         raise BadRequest(where(position, rows) + str(error)) from None
 
 
 def _checked(sent: Sent, service: ServiceRecord, key: bytes) -> NewFeedback:
-    text, label = _text("TEXT", sent.TEXT), _text("LABEL", sent.LABEL)
-    _check_length("TEXT", sent.TEXT, service.max_text_bytes)
-    if not text.strip():
-        raise BadRequest("TEXT is empty; send the text that was answered")
+    text, label = asked_text(sent.TEXT, service), decoded("LABEL", sent.LABEL)
     if label not in service.labels:
         raise BadRequest(nearest(f"LABEL of service {service.name!r}:", label, service.labels))
     release = _proven_release(sent, service, key)
@@ -88,7 +75,7 @@ def _checked(sent: Sent, service: ServiceRecord, key: bytes) -> NewFeedback:
 
 def _proven_release(sent: Sent, service: ServiceRecord, key: bytes) -> int | None:
     """The release that the prediction id proves to have answered this text; None where there is no id."""
-    claimed = _text("PREDICTION_ID", sent.PREDICTION_ID)
+    claimed = decoded("PREDICTION_ID", sent.PREDICTION_ID)
     if not claimed:
         if service.require_prediction_id:
             raise BadRequest(
@@ -106,22 +93,5 @@ def _proven_release(sent: Sent, service: ServiceRecord, key: bytes) -> int | Non
 
 
 def _name(field: str, raw: bytes) -> str:
-    _check_length(field, raw, MAX_NAME_BYTES)
-    return _text(field, raw)
-
-
-def _check_length(field: str, raw: bytes, most: int) -> None:
-    if len(raw) > most:
-        raise BadRequest(f"{field} has {len(raw)} bytes and may have {most} at most; shorten it")
-
-
-def _text(field: str, raw: bytes) -> str:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(
-            f"{field} is not UTF-8: byte 0x{raw[error.start]:02x} at {error.start}; encode it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise BadRequest(f"{field} holds a NUL at {raw.index(0)}; take it out")
-    return text
+    check_length(field, raw, MAX_NAME_BYTES)
+    return decoded(field, raw)

@@ -6,20 +6,15 @@ Knows neither Triton nor SQL. The rules of a row are in `feedback_rows`; when a 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Sequence
 
-from perennial.errors import BadRequest, Conflict, PerennialError
-from perennial.serve.feedback_rows import nearest, read, where
+from perennial.errors import Conflict, PerennialError
+from perennial.serve.checks import KnownServices, Outcome
+from perennial.serve.feedback_rows import read, where
 from perennial.serve.trigger import Trigger
 from perennial.store_protocol import Store
-from perennial.types import NewFeedback, ServiceRecord, Tensors
-
-CACHE_S = 1.0
-
-Outcome = list[str] | PerennialError
-"""The receipts of a request's rows, or why it was refused."""
+from perennial.types import NewFeedback, Tensors
 
 
 class Intake:
@@ -27,7 +22,7 @@ class Intake:
         """`key` is the one that prediction ids are signed with."""
         self._store = store
         self._key = key
-        self._services = _Services(store)
+        self._services = KnownServices(store)
         self._trigger = Trigger(store)
 
     def take(self, requests: Sequence[Tensors]) -> list[Outcome]:
@@ -74,33 +69,6 @@ class Intake:
                 self._trigger.added(self._services.named(name), count)
             except PerennialError as error:  # the rows are durable, and their senders must hear so
                 logging.getLogger(__name__).warning("cannot enqueue a rebuild of %s: %s", name, error)
-
-
-class _Services:
-    """The store's services, as they were at most `CACHE_S` ago; read at once for a name that is unknown."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: dict[str, ServiceRecord] = {}
-        self._read_at = float("-inf")
-        self._may_read = True
-
-    def begin_batch(self) -> None:
-        self._may_read = True
-        if time.monotonic() - self._read_at > CACHE_S:
-            self._read()
-
-    def named(self, name: str) -> ServiceRecord:
-        if name not in self._known and self._may_read:
-            self._read()
-        if name not in self._known:
-            raise BadRequest(nearest("SERVICE", name, self._known))
-        return self._known[name]
-
-    def _read(self) -> None:
-        self._may_read = False  # once a batch: unknown names must not cost a query each
-        self._known = self._store.services()
-        self._read_at = time.monotonic()
 
 
 def _locate(batches: dict[int, list[NewFeedback]], conflict: Conflict) -> tuple[int, int]:

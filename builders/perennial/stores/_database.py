@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from perennial.errors import Broken, Unavailable
+from perennial.errors import Away, Broken
 
 WRITES = "perennial_writes"
 """Execution option of a connection whose next transaction takes its place in the line of writers."""
@@ -55,9 +55,7 @@ class Database:
         try:
             yield
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-            raise Unavailable(
-                f"the store {where} is not there: {_first_line(error)}; {self._way_out}"
-            ) from error
+            raise Away(f"the store {where} is not there: {_first_line(error)}; {self._way_out}") from error
         except DatabaseError as error:
             if type(error) is not DatabaseError:
                 raise  # a broken constraint or statement is a defect of ours, not of the database

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import JSON
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration, which makes what this module describes."""
 
 _Json = JSON(none_as_null=True)
@@ -166,3 +166,15 @@ requests = Table(  # a sample of the texts that were asked, where a service's ow
 )
 
 Index("requests_service", requests.c.service, requests.c.number)
+
+inquiries = Table(  # who waits to hear why an answer is as it is; gone once it is told, or a minute later
+    "inquiries",
+    metadata,
+    Column("number", _RowNumber, Identity(always=True), primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("most", Integer, nullable=False),
+    Column("asked_at", Double, nullable=False),
+    Column("told", _Json),
+    sqlite_autoincrement=True,
+)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from perennial.stores import _feedback, _heads, _jobs, _leases, _requests, _services
+from perennial.stores import _feedback, _heads, _inquiries, _jobs, _leases, _requests, _services
 from perennial.stores._database import Database
 from perennial.stores._migrate import migrate
 from perennial.types import (
@@ -20,6 +20,7 @@ from perennial.types import (
     Head,
     HeadOrders,
     HeadRow,
+    Inquiry,
     Job,
     JobState,
     Lease,
@@ -168,6 +169,26 @@ class SqlStore:
     def forget_requests(self, service: str) -> int:
         with self._database.write() as connection:
             return _requests.forget(connection, service)
+
+    def inquire(self, service: str, text: str, most: int) -> int:
+        with self._database.write() as connection:
+            return _inquiries.add(connection, service, text, most)
+
+    def inquiries(self) -> list[Inquiry]:
+        with self._database.read() as connection:
+            return _inquiries.waiting(connection)
+
+    def tell(self, number: int, told: Mapping[str, Any]) -> None:
+        with self._database.write() as connection:
+            _inquiries.tell(connection, number, told)
+
+    def told(self, number: int) -> dict[str, Any] | None:
+        with self._database.read() as connection:
+            return _inquiries.told(connection, number)
+
+    def drop_inquiry(self, number: int) -> None:
+        with self._database.write() as connection:
+            _inquiries.drop(connection, number)
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
         with self._database.write() as connection:

@@ -3,7 +3,6 @@ that serves the user serves, as release 1. Nothing that they do reaches the user
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from perennial.jobs.release import switch
 from perennial.jobs.up import launch_of
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.protocols import Sample
-from perennial.repository.layout import stage_models
+from perennial.repository.layout import copy_own_models, stage_models
 from perennial.server.process import Server, start
 from perennial.server.stubs import stubs
 from perennial.types import Bundle
@@ -62,11 +61,7 @@ def copied(settings: Settings, bundle: Bundle, bench: str, service: Mapping[str,
     name = bundle.service
     with TemporaryDirectory(prefix=f"{bench}-", dir=settings.folder.folder("benches")) as folder:
         shop = open_workshop(_settings(settings, Path(folder), name, service))
-        shutil.copytree(
-            settings.repository / "feedback",
-            shop.settings.repository / "feedback",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        copy_own_models(settings.repository, shop.settings.repository)
         copy_release(bundle, shop.state.bundle(name, 1), 1, previous=0)
         switch(shop, name, 1)
         try:
