@@ -91,11 +91,15 @@ class Trainable(Protocol):
         """Mean loss of the batch, each example weighted by its trust: a scalar."""
 
     def logits(self, model: Module, batch: Sequence[Example]) -> Tensor:
-        """(rows, labels), float32, differentiable."""
+        """(pieces, classes), float32, differentiable: row after row, of each the pieces that are told apart,
+        which in some tasks is the text as a whole."""
+
+    def pieces(self, model: Module, batch: Sequence[Example]) -> list[int]:
+        """How many each row has: (rows,)."""
 
     def columns(self, model: Module, batch: Sequence[Example]) -> Tensor:
-        """Where each row's label stands among the logits: (rows,). `TrainingFailed` for a label that the
-        service lacks."""
+        """Where each piece's class stands among the logits: (pieces,), or `UNTOLD`. `TrainingFailed` for a
+        label that the service lacks."""
 
     def freeze(self, model: Module, but: Moving, last_layers: int) -> None:
         """Let only these weights learn, of "last-k" so many layers; embeddings stand still in all but "full".

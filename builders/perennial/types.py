@@ -62,6 +62,8 @@ class Example:
     row: int | None = None
 
 
+UNTOLD = -100
+"""Stands for the class of a piece of a text of which its label says nothing; torch's own mark."""
 MADE_UP = "made up"
 """The source of texts that nobody wrote, which stand in for those that a given model was taught."""
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from perennial.encoders.tokens import Tokens
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.classify._scores import judge
-from perennial.tasks.classify._tokens import Tokens
 from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec
 
 __all__ = ["ClassifyCodec"]

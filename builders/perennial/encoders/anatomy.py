@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perennial.encoders.network import NARROWED, Encoder
 from perennial.errors import ConfigError
-from perennial.tasks.classify._train_network import NARROWED, Classifier
 from perennial.types import Array
 
 _SPLIT = ("attention.self.query", "attention.self.key", "attention.self.value")
@@ -24,16 +24,16 @@ _HEADS, _WIDEN, _NEURONS = "attention.output.dense", "intermediate.dense", "outp
 """The products into heads; of what the heads gave; into neurons; and of what the neurons gave."""
 
 
-def layers(model: Classifier) -> nn.ModuleList:
+def layers(model: Encoder) -> nn.ModuleList:
     """The stack of layers: the longest list of modules."""
     return max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=len)
 
 
-def matrices(model: Classifier) -> list[nn.Parameter]:
+def matrices(model: Encoder) -> list[nn.Parameter]:
     return [module.weight for module in layers(model).modules() if isinstance(module, nn.Linear)]
 
 
-def shallower(model: Classifier, kept: Sequence[int]) -> Classifier:
+def shallower(model: Encoder, kept: Sequence[int]) -> Encoder:
     smaller = copy.deepcopy(model)
     stack = layers(smaller)
     for place in reversed(range(len(stack))):
@@ -43,9 +43,7 @@ def shallower(model: Classifier, kept: Sequence[int]) -> Classifier:
     return smaller
 
 
-def narrower(
-    model: Classifier, heads: Sequence[Sequence[int]], neurons: Sequence[Sequence[int]]
-) -> Classifier:
+def narrower(model: Encoder, heads: Sequence[Sequence[int]], neurons: Sequence[Sequence[int]]) -> Encoder:
     smaller = copy.deepcopy(model)
     for layer, kept_heads, kept_neurons in zip(_known(smaller), heads, neurons, strict=True):
         wide = layer.get_submodule("attention.self").attention_head_size
@@ -59,7 +57,7 @@ def narrower(
     return smaller
 
 
-def importance(model: Classifier, losses: Callable[[], Iterator[Tensor]]) -> tuple[list[Array], list[Array]]:
+def importance(model: Encoder, losses: Callable[[], Iterator[Tensor]]) -> tuple[list[Array], list[Array]]:
     """The size of value × gradient, added up over tokens: to the first order what the loss changes by where a
     part is gone. Of heads: Michel, Levy and Neubig, arXiv:1905.10650; of neurons: Molchanov et al.,
     arXiv:1906.10771. `losses` runs the model batch by batch."""
@@ -101,7 +99,7 @@ def _watched(stack: nn.ModuleList, name: str, wide: int) -> Iterator[list[Any]]:
             hook.remove()
 
 
-def _known(model: Classifier) -> nn.ModuleList:
+def _known(model: Encoder) -> nn.ModuleList:
     stack = layers(model)
     known = {name for name, _ in stack[0].named_modules()}
     if missing := [name for name in (*_SPLIT, _HEADS, _WIDEN, _NEURONS) if name not in known]:

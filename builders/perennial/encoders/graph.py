@@ -1,4 +1,4 @@
-"""A classifier as a traced program and as an ONNX graph: free batch and length, one opset, checked before
+"""A network as a traced program and as an ONNX graph: free batch and length, one opset, checked before
 anyone else reads them."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import onnx
 import torch
 from torch.export import Dim
 
+from perennial.encoders.network import Encoder
 from perennial.errors import Broken
-from perennial.tasks.classify._train_network import Classifier
 from perennial.types import GRAPH, PROGRAM
 
 OPSET = 18
@@ -27,9 +27,9 @@ _TOLERANCE = 1e-3
 _WAY_OUT = "build the service from another encoder, such as a BERT"
 
 
-def export(model: Classifier, folder: Path) -> None:
+def export(model: Encoder, folder: Path) -> None:
     """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels)
-    and `features` (batch, hidden).
+    and `features` (batch, hidden), or (batch, tokens, …) where tokens are read.
 
     Whatever else the network wants, such as token types, is made inside the graph. Raises `Broken` where the
     trace is not the network's at other shapes than its own, or the graph is not what was asked for. That the
@@ -46,11 +46,11 @@ def export(model: Classifier, folder: Path) -> None:
     for node in graph.graph.node:  # they hold stack traces, which differ from one machine to the next
         del node.metadata_props[:]
     del graph.graph.value_info[:]
-    _check(graph, len(model.labels), model.feature_size)
+    _check(graph, model)
     onnx.save(graph, folder / GRAPH)
 
 
-def _trace(model: Classifier) -> Any:
+def _trace(model: Encoder) -> Any:
     free = {0: Dim("batch"), 1: Dim("tokens")}
     try:
         return torch.onnx.export(
@@ -68,7 +68,7 @@ def _trace(model: Classifier) -> Any:
         raise Broken(f"a {type(model.network).__name__} does not export: {said}; {_WAY_OUT}") from error
 
 
-def _compare(program: Any, model: Classifier) -> None:
+def _compare(program: Any, model: Encoder) -> None:
     """Ask both in a shape that the trace never saw, with other padding, and one text alone."""
     traced = program.exported_program.module()
     for texts in ([*_TEXTS, "one more"], ["alone"]):
@@ -81,21 +81,22 @@ def _compare(program: Any, model: Classifier) -> None:
             raise Broken(f"the exported network is off by {difference:.3g} at the shape {shape}; {_WAY_OUT}")
 
 
-def _tensors(model: Classifier, texts: list[str]) -> tuple[torch.Tensor, ...]:
+def _tensors(model: Encoder, texts: list[str]) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode(texts)))
 
 
-def _check(graph: onnx.ModelProto, labels: int, features: int) -> None:
+def _check(graph: onnx.ModelProto, model: Encoder) -> None:
     onnx.checker.check_model(graph, full_check=True)
     opsets = {entry.domain: entry.version for entry in graph.opset_import}
     if opsets != {"": OPSET}:
         raise Broken(f"the exported graph uses opsets {opsets}, not {OPSET} alone; use the pinned torch")
     shapes = {value.name: _shape(value) for value in [*graph.graph.input, *graph.graph.output]}
+    read: list[str | int] = ["batch"] if model.reading.whole else ["batch", "tokens"]
     wanted = {
         "input_ids": ["batch", "tokens"],
         "attention_mask": ["batch", "tokens"],
-        "logits": ["batch", labels],
-        "features": ["batch", features],
+        "logits": [*read, len(model.labels)],
+        "features": [*read, model.feature_size],
     }
     if shapes != wanted:
         raise Broken(f"the exported graph has shapes {shapes}, not {wanted}; {_WAY_OUT}")

@@ -1,13 +1,13 @@
-"""Which weights of a classifier learn: those behind the stack of layers always; of the stack none, low-rank
+"""Which weights of a network learn: those behind the stack of layers always; of the stack none, low-rank
 additions to it, its last layers, or all of it, and then what is below it as well."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from perennial.encoders.anatomy import layers
+from perennial.encoders.network import Encoder
 from perennial.errors import ConfigError
-from perennial.tasks.classify._train_anatomy import layers
-from perennial.tasks.classify._train_network import Classifier
 from perennial.types import Moving
 
 RANK, ALPHA = 8, 16
@@ -17,7 +17,7 @@ _ADAPTED = ("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q",
 first version and ModernBERT. peft's own list lacks half of these."""
 
 
-def freeze(model: Classifier, but: Moving, last_layers: int) -> None:
+def freeze(model: Encoder, but: Moving, last_layers: int) -> None:
     if but == "lora":
         model.network = _adapted(model.network)
     stack = layers(model)
@@ -31,7 +31,7 @@ def freeze(model: Classifier, but: Moving, last_layers: int) -> None:
         weight.requires_grad = id(weight) in moving or not (below or id(weight) in stacked)
 
 
-def merge(model: Classifier) -> None:
+def merge(model: Encoder) -> None:
     if hasattr(model.network, "merge_and_unload"):
         model.network = model.network.merge_and_unload()
 

@@ -1,4 +1,4 @@
-"""The network of a text classifier and its checkpoints: whatever transformers loads, under one interface.
+"""The network of a task and its checkpoints: whatever transformers loads, under one interface.
 
 Reads safetensors and fast tokenizers only, and never runs code that comes with a checkpoint.
 """
@@ -9,6 +9,7 @@ import inspect
 import math
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
+from perennial.encoders.labels import columns_of, name_labels, widened
+from perennial.encoders.tokens import Tokens
 from perennial.errors import ConfigError
-from perennial.tasks.classify._tokens import Tokens
-from perennial.tasks.classify._train_labels import columns_of, name_labels, widened
 
 MAX_TOKENS = 256
 HEAD_FILE = "head.safetensors"
@@ -35,15 +42,32 @@ _UNNAMED = re.compile(r"LABEL_\d+")
 """What transformers calls a label that nobody named."""
 
 
-class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
-    """A transformers network with a linear `head` over the mean of its last hidden states, standardised, or,
-    where `head` is None, a network that classifies by itself.
+@dataclass(frozen=True)
+class Reading:
+    """What a task reads of an encoder: `whole` texts, by the mean of their tokens, or each token for itself.
+    `theirs` loads checkpoints of transformers that do so by themselves."""
+
+    whole: bool
+    theirs: Any
+
+    def does(self, architecture: str) -> bool:
+        return architecture.endswith(str(self.theirs.__name__).removeprefix("AutoModel"))
+
+
+TEXTS = Reading(True, AutoModelForSequenceClassification)
+TOKENS = Reading(False, AutoModelForTokenClassification)
+
+
+class Encoder(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
+    """A transformers network with a linear `head` over what is read of its last hidden states, standardised,
+    or, where `head` is None, a network that tells labels apart by itself.
 
     `columns` says where the head has each of `labels`; it may tell more of them apart.
     """
 
     def __init__(
         self,
+        reading: Reading,
         network: Any,
         head: nn.Linear | None,
         tokenizer: Any,
@@ -51,6 +75,7 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         columns: Sequence[int],
     ) -> None:
         super().__init__()
+        self.reading = reading
         self.network = network
         self.dropout = nn.Dropout(getattr(network.config, "hidden_dropout_prob", 0.1))
         self.head = head
@@ -69,9 +94,10 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         return int(self.network.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (texts, labels) and features (texts, hidden) of ids and mask (texts, tokens).
+        """Logits (texts, labels) and features (texts, hidden) of ids and mask (texts, tokens); with an axis
+        of tokens before the last where each is read for itself.
 
-        Features are the mean of the last hidden states, standardised and of length 1: a head that learns
+        Features are the last hidden states, or their mean, standardised and of length 1: a head that learns
         between releases reads them.
         """
         logits, features, _ = self._run(input_ids, attention_mask)
@@ -92,15 +118,16 @@ class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         )
         hidden = out.hidden_states[-1] if self.head is None else out.last_hidden_state
         # Encoders differ in their scale (MiniLM: 0.2); at 1 a fresh head keeps up with the body's rate.
-        mean = layer_norm(_mean(hidden, attention_mask), hidden.shape[-1:])
-        logits = out.logits if self.head is None else self.head(self.dropout(mean))
-        if self._columns != list(range(logits.shape[1])):
-            logits = logits[:, self._columns]
-        return logits, mean / math.sqrt(self.feature_size), hidden
+        read = _mean(hidden, attention_mask) if self.reading.whole else hidden
+        read = layer_norm(read, hidden.shape[-1:])
+        logits = out.logits if self.head is None else self.head(self.dropout(read))
+        if self._columns != list(range(logits.shape[-1])):
+            logits = logits[..., self._columns]
+        return logits, read / math.sqrt(self.feature_size), hidden
 
 
-def load(checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Classifier:
-    """A classifier of `labels` from a folder or a hub id.
+def load(reading: Reading, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Encoder:
+    """A network that tells `labels` apart, from a folder or a hub id.
 
     A checkpoint whose `id2label` names all of `labels` keeps its head. One that names none of them, a bare
     encoder above all, gets a fresh head. One that names only some is refused, unless the others are `further`
@@ -112,28 +139,31 @@ def load(checkpoint: Path, labels: Sequence[str], further: Collection[str] = ())
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        columns = columns_of(config, checkpoint, labels, further) if _classifies(config, checkpoint) else None
+        columns = (
+            columns_of(config, checkpoint, labels, further) if _tells(reading, config, checkpoint) else None
+        )
         if columns is None:
             network = _network(AutoModel, source, config)
             head = _fresh_head(network.config, labels)
-            return Classifier(network, head, tokenizer, labels, range(len(labels)))
+            return Encoder(reading, network, head, tokenizer, labels, range(len(labels)))
         if (checkpoint / HEAD_FILE).is_file():
             network, head = _network(AutoModel, source, config), _saved_head(checkpoint / HEAD_FILE)
         else:
-            network, head = _network(AutoModelForSequenceClassification, source, config), None
-        return Classifier(network, widened(network, head, labels, columns), tokenizer, labels, columns)
+            network, head = _network(reading.theirs, source, config), None
+        head = widened(network, head, labels, columns)
+        return Encoder(reading, network, head, tokenizer, labels, columns)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unreadable(source, error) from error
 
 
-def labels_of(checkpoint: Path) -> list[str]:
-    """The labels of a classifier, in the order of their names."""
+def labels_of(reading: Reading, checkpoint: Path) -> list[str]:
+    """What a checkpoint tells apart, in the order of the names."""
     source = str(checkpoint)
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unreadable(source, error) from error
-    if not _classifies(config, checkpoint):
+    if not _tells(reading, config, checkpoint):
         raise ConfigError(f"{source!r} classifies nothing yet; give --data that teaches it")
     names = sorted(config.id2label.values())
     if all(_UNNAMED.fullmatch(name) for name in names):
@@ -146,11 +176,12 @@ def labels_of(checkpoint: Path) -> list[str]:
 def _unreadable(source: str, error: Exception) -> ConfigError:
     return ConfigError(
         f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
-        "an encoder or a text classifier, with config.json, tokenizer.json and *.safetensors"
+        "an encoder, or of one that was fine-tuned for the task, with config.json, tokenizer.json and "
+        "*.safetensors"
     )
 
 
-def save(model: Classifier, folder: Path) -> None:
+def save(model: Encoder, folder: Path) -> None:
     """Write what `load` reads; `id2label` names all that the head tells apart."""
     model.network.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
@@ -158,11 +189,9 @@ def save(model: Classifier, folder: Path) -> None:
         save_file(model.head.state_dict(), folder / HEAD_FILE)
 
 
-def _classifies(config: Any, checkpoint: Path) -> bool:
+def _tells(reading: Reading, config: Any, checkpoint: Path) -> bool:
     """Whether the checkpoint has a head, ours or its own."""
-    kinds = config.architectures or ()
-    ours = (checkpoint / HEAD_FILE).is_file()
-    return ours or any(kind.endswith("ForSequenceClassification") for kind in kinds)
+    return (checkpoint / HEAD_FILE).is_file() or any(map(reading.does, config.architectures or ()))
 
 
 def _network(kind: Any, source: str, config: Any) -> Any:

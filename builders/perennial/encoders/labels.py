@@ -1,6 +1,6 @@
 """Which column of a checkpoint's head is which label, and columns for labels that it lacks.
 
-Knows names and linear layers. Leaves reading the checkpoint to `_train_network`.
+Knows names and linear layers. Leaves reading the checkpoint to `network`.
 """
 
 from __future__ import annotations
