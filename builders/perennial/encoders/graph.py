@@ -4,10 +4,6 @@ anyone else reads them."""
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ from torch.export import Dim
 
 from perennial.encoders.network import Encoder
 from perennial.errors import Broken
+from perennial.quiet import quiet
 from perennial.types import GRAPH, PROGRAM
 
 OPSET = 18
@@ -38,7 +35,7 @@ def export(model: Encoder, folder: Path) -> None:
     plain = copy.deepcopy(model).eval()
     # Plain attention: scaled_dot_product_attention exports NaN guards that cost a tenth of the run time.
     plain.network.set_attn_implementation("eager")
-    with _quiet():
+    with quiet("torch.onnx"):
         program = _trace(plain)
         _compare(program, plain)
         torch.export.save(program.exported_program, folder / PROGRAM)
@@ -104,17 +101,3 @@ def _check(graph: onnx.ModelProto, model: Encoder) -> None:
 
 def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
     return [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns of what it does right: renamed axes, libraries that nothing here needs."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

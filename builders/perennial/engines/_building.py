@@ -1,10 +1,8 @@
-"""What builds have in common: a precision that is known, a file that is whole or not there, samples one by
-one, and tools that tell of errors alone."""
+"""What builds have in common: a precision that is known, a file that is whole or not there, and samples one
+by one."""
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,17 +33,3 @@ class Samples:
 
     def get_next(self) -> Tensors | None:
         return next(self._left, None)
-
-
-@contextmanager
-def quiet(logger: str = "") -> Iterator[None]:
-    """Quantisers and converters recommend preparations, and tell of each weight that they round."""
-    log = logging.getLogger(logger)
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from perennial import machine
-from perennial.engines._building import Samples, quiet, require_known
+from perennial.engines._building import Samples, require_known
 from perennial.errors import Broken, Unavailable
+from perennial.quiet import quiet
 from perennial.types import Exported
 
 WEIGHTED = ("MatMul", "Gemm")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from perennial import machine
-from perennial.engines._building import Samples, quiet, require_known, whole
+from perennial.engines._building import Samples, require_known, whole
 from perennial.engines._typed import typed
 from perennial.errors import Broken, Unavailable
+from perennial.quiet import quiet
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OnnxRuntime"]

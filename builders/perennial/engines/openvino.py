@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from perennial.engines._building import quiet, require_known, whole
+from perennial.engines._building import require_known, whole
 from perennial.errors import Broken
+from perennial.quiet import quiet
 from perennial.types import Array, BackendSpec, Exported, Runtime, Tensors
 
 __all__ = ["OpenVino"]
