@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from perennial.types import Example
 
 LABELS = ("negative", "neutral", "positive")
+SPAN_LABELS = ("BAD", "GOOD")
 TONES = {
     "negative": ("awful", "boring", "terrible", "bad"),
     "neutral": ("plain", "average", "ordinary", "usual"),
@@ -72,6 +73,18 @@ def tiny_codec(
     return folder
 
 
+def tiny_tagger(folder: Path, temperature: float = 1.0, threshold: float = 0.0) -> Path:
+    """The files of a `tag` codec, written without torch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    classes = ["O", *(f"{part}-{name}" for name in SPAN_LABELS for part in "BI")]
+    known = {"labels": classes, "max_tokens": 64, "pad_id": 0, "features": 32}
+    (folder / "labels.json").write_text(json.dumps(known))
+    calibration = {"temperature": temperature, "threshold": threshold, "slope": 0.25}
+    (folder / "calibration.json").write_text(json.dumps(calibration))
+    return folder
+
+
 def tiny_release(encoder: Path, folder: Path) -> Path:
     """A classifier that knows the tone words: checkpoint/, the exported model.onnx and the codec's files."""
     import torch
@@ -101,3 +114,20 @@ def _example(number: int) -> Example:
     label = LABELS[number % len(LABELS)]
     tone = TONES[label][number // len(LABELS) % 4]
     return Example(f"the movie number {number} was {'very ' * (number % 7)}{tone}", label)
+
+
+def tiny_spans(count: int = 60) -> list[Example]:
+    """The same sentences, whose tone word is a span, unless it is a plain one."""
+    return [_with_span(example) for example in tiny_examples(count)]
+
+
+def _with_span(example: Example) -> Example:
+    name = {"negative": "BAD", "positive": "GOOD"}.get(example.label)
+    start = example.text.rindex(" ") + 1
+    return Example(example.text, json.dumps([[start, len(example.text), name]] if name else []))
+
+
+def spoken(number: int, word: str, name: str) -> Example:
+    """A sentence about a day whose last word is a span."""
+    text = f"day {number} it was {word}"
+    return Example(text, json.dumps([[len(text) - len(word), len(text), name]] if name else []))

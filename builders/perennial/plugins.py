@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perennial.errors import NotFound
+
+if TYPE_CHECKING:
+    from perennial.protocols import Labels
 
 _ROOT = Path(__file__).parent
 
@@ -32,6 +36,13 @@ def get(family: str, name: str) -> Any:
     module = import_module(f"perennial.{family.replace('/', '.')}.{name}")
     (public,) = module.__all__
     return getattr(module, public)
+
+
+@cache
+def labels_of(task: str) -> Labels:
+    """What the labels of a task mean."""
+    found: Labels = get(f"tasks/{task}", "labels")()
+    return found
 
 
 def _require(family: str, name: str) -> None:

@@ -12,6 +12,7 @@ from perennial.types import (
     Array,
     BackendSpec,
     Bundle,
+    Choice,
     Example,
     Exported,
     Moving,
@@ -40,7 +41,11 @@ class Codec(Protocol):
     FILES: tuple[str, ...]
     signature: Signature
     feature_size: int
-    """How many features of a text the engine gives, for a head to learn on; 0 where it gives none."""
+    """How many features of each piece the engine gives, for a head to learn on; 0 where it gives none."""
+    classes: tuple[str, ...]
+    """What logits choose among, piece by piece: in some tasks the text is the only one."""
+    told_apart: tuple[str, ...]
+    """The names that `confusion` counts by."""
 
     def __init__(self, folder: Path) -> None: ...
 
@@ -60,14 +65,46 @@ class Codec(Protocol):
         """For each text what a person would read of its answer, in a word, and how sure it is, in [0, 1]."""
 
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
-        """(labels, labels): for each right label, by row, how often each was answered, or was the best of an
-        abstention."""
+        """(`told_apart`, `told_apart`): for each that is right, by row, how often each was answered, or was
+        the best of an abstention."""
 
     def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
-        """What examples say of the release, for a head, from its `engine_out` tensors for them."""
+        """What examples say of the release, for a head, from its `engine_out` and `carried` tensors for
+        them: a row for each piece that their labels tell of."""
+
+    def columns(self, example: Example) -> Array:
+        """Where the class of each of these pieces stands among `classes`: (pieces,)."""
+
+    def choice(self, output: Tensors) -> Choice:
+        """What is to be explained of the answer to one text, from its `engine_out` and `carried` tensors."""
 
     def take_head(self, weights: Array | None) -> None:
         """Answer with this head (`heads.Solution.weights`) from now on, from any thread; None for none."""
+
+
+class Labels(Protocol):
+    """What a task's labels mean, without a model: they are strings, as examples and feedback have them."""
+
+    fewest: int
+    """How many a service needs."""
+    verb: str
+    """How a service is asked: a method of the client, and a command."""
+
+    def read(self, label: str, text: str, known: Collection[str] | None) -> str:
+        """The label of a text in the one form in which equal ones are equal strings. `BadRequest` where it
+        is none, or names a label that is not among the `known` ones; any will do where those are None."""
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """The service's labels that it names, each once."""
+
+    def kind(self, label: str) -> str:
+        """What rows are counted and balanced by."""
+
+    def some(self, text: str, names: Sequence[str]) -> str:
+        """A label that a text might have, to show what one looks like."""
+
+    of_words: bool
+    """Whether a label stands in the words of its text, so that none of them may change."""
 
 
 class Trainable(Protocol):
@@ -133,7 +170,7 @@ class Compressible(Trainable, Protocol):
     """A task whose networks can be made smaller: a stack of layers, each of attention heads and neurons."""
 
     def states(self, model: Module, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
-        """Logits (texts, labels), the last hidden states (tokens of all texts, hidden), text after text and
+        """Logits (pieces, classes), the last hidden states (tokens of all texts, hidden), text after text and
         without padding, and how many tokens each text has. Differentiable."""
 
     def depth(self, model: Module) -> int:

@@ -31,6 +31,8 @@ class TensorSpec:
     dtype: Literal["BYTES", "INT32", "INT64", "FP32", "BOOL"]
     shape: tuple[int, ...]
     optional: bool = False
+    again: bool = False
+    """Whether it says again what other tensors say, for whoever likes it better so."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ class Example:
     weight: float = 1.0
     source: str = ""
     row: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an answer chose for one of its pieces: the columns of the best class and of the next best one, how
+    a person calls both, and the piece's `features` (size,)."""
+
+    best: int
+    other: int
+    shown: str
+    shown_other: str
+    features: Array
 
 
 UNTOLD = -100

@@ -12,9 +12,9 @@ from perennial import plugins
 from perennial.errors import BadRequest
 from perennial.protocols import Codec
 from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
-from tiny import tiny_codec
+from tiny import tiny_codec, tiny_tagger
 
-FILES: dict[str, Callable[[Path], Path]] = {"classify": tiny_codec}
+FILES: dict[str, Callable[[Path], Path]] = {"classify": tiny_codec, "tag": tiny_tagger}
 """How to write the files of each task's codec."""
 DTYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "BOOL": np.bool_}
 TEXTS = [["good"], ["a very very bad movie", "plain"], ["great day"]]
@@ -36,13 +36,20 @@ def outputs(codec: Codec, requests: list[Tensors]) -> list[Tensors]:
     carried = {spec.name for spec in codec.signature.carried}
     return [
         {name: array for name, array in encoded.items() if name in carried}
-        | {spec.name: _made_up(rng, spec, len(texts)) for spec in codec.signature.engine_out}
-        for texts, encoded in zip(TEXTS, codec.encode(requests), strict=True)
+        | {spec.name: _made_up(rng, spec, *_shape(codec, encoded)) for spec in codec.signature.engine_out}
+        for encoded in codec.encode(requests)
     ]
 
 
-def _made_up(rng: np.random.Generator, spec: TensorSpec, batch: int) -> Array:
-    return rng.standard_normal((batch, *(max(size, 2) for size in spec.shape))).astype(DTYPES[spec.dtype])
+def _shape(codec: Codec, encoded: Tensors) -> tuple[int, int]:
+    """Rows and tokens of what goes to the engine."""
+    rows, tokens = encoded[codec.signature.engine_in[0].name].shape
+    return rows, tokens
+
+
+def _made_up(rng: np.random.Generator, spec: TensorSpec, batch: int, tokens: int) -> Array:
+    shape = (batch, *(tokens if size == -1 else size for size in spec.shape))
+    return rng.standard_normal(shape).astype(DTYPES[spec.dtype])
 
 
 def fits(array: Array, spec: TensorSpec, batch: int) -> bool:

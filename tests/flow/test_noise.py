@@ -27,7 +27,7 @@ def test_most_planted_mistakes_are_found_and_few_others(network: tuple[Any, Any]
     fresh = [
         replace(row, label=another(row.label)) if n in FLIPPED else row for n, row in enumerate(ROWS[:120])
     ]
-    found = mistaken(*network, fresh, ROWS[120:], seed=0, threads=1)
+    found = mistaken(*network, fresh, ROWS[120:], str, seed=0, threads=1)
     planted = {fresh[number] for number in FLIPPED}
     caught = len(planted.intersection(found))
     assert caught >= len(planted) / 2
@@ -35,7 +35,7 @@ def test_most_planted_mistakes_are_found_and_few_others(network: tuple[Any, Any]
     assert (
         found
         == [row for row in fresh if row in found]
-        == mistaken(*network, fresh, ROWS[120:], seed=0, threads=1)
+        == mistaken(*network, fresh, ROWS[120:], str, seed=0, threads=1)
     )
 
 
@@ -46,8 +46,8 @@ def test_a_label_with_few_rows_and_a_remembered_row_are_never_taken_for_a_mistak
     old = [
         replace(row, label=another(row.label)) if n in FLIPPED else row for n, row in enumerate(ROWS[:120])
     ]
-    assert set(mistaken(*network, [*rare, *ROWS[120:]], old, seed=0, threads=1)) <= set(ROWS[120:])
-    assert mistaken(*network, rare, [], seed=0, threads=1) == []
+    assert set(mistaken(*network, [*rare, *ROWS[120:]], old, str, seed=0, threads=1)) <= set(ROWS[120:])
+    assert mistaken(*network, rare, [], str, seed=0, threads=1) == []
 
 
 def another(label: str) -> str:

@@ -31,6 +31,7 @@ GROUND = {
     "plugins",
     "predictions",
     "protocols",
+    "quiet",
     "shapes",
     "speed",
     "split",

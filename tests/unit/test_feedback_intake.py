@@ -52,8 +52,8 @@ def refusal(outcome: Outcome) -> PerennialError:
     [
         ({"SERVICE": "sentimen"}, "SERVICE 'sentimen' is unknown; did you mean 'sentiment'"),
         ({"SERVICE": "?"}, "known: 'sentiment', 'strict'"),
-        ({"LABEL": "postive"}, "LABEL of service 'sentiment': 'postive' is unknown; did you mean 'positive'"),
-        ({"LABEL": ""}, "known: 'negative', 'positive'"),
+        ({"LABEL": "postive"}, "LABEL 'postive' is unknown; did you mean 'positive'"),
+        ({"LABEL": ""}, "the label is empty"),
         ({"TEXT": ""}, "TEXT is empty"),
         ({"TEXT": " \n\t"}, "TEXT is empty"),
         ({"TEXT": "a\0b"}, "TEXT holds a NUL at 1"),

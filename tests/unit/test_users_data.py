@@ -9,6 +9,7 @@ import pytest
 
 from perennial.errors import BadRequest
 from perennial.jobs.data import digest, read, read_users_file, write
+from perennial.plugins import labels_of
 from perennial.types import Example
 
 
@@ -26,7 +27,7 @@ def file_of(folder: Path, lines: list[str]) -> Path:
 
 def test_a_good_file_is_read_once_a_text(tmp_path: Path) -> None:
     again = [row.replace('"a 0"', '" A  0"') for row in rows(3)]
-    examples = read_users_file(file_of(tmp_path, [*rows(60), *rows(3), *again, ""]))
+    examples = read_users_file(file_of(tmp_path, [*rows(60), *rows(3), *again, ""]), labels_of("classify"))
     assert len(examples) == 120
     assert examples[0] == Example("a 0", "a")
 
@@ -37,16 +38,16 @@ def test_a_good_file_is_read_once_a_text(tmp_path: Path) -> None:
         ("not json", "data.jsonl:21: line: Invalid JSON"),
         ('{"text": "x"}', "data.jsonl:21: label: Field required"),
         ('{"text": 3, "label": "a"}', "data.jsonl:21: text: Input should be a valid string"),
-        ('{"text": " ", "label": "a"}', "data.jsonl:21: text and label must not be empty"),
+        ('{"text": " ", "label": "a"}', "data.jsonl:21: text must not be empty"),
         (
             '{"text": "nul \\u0000", "label": "a"}',
-            "data.jsonl:21: text and label must not be empty or hold NUL",
+            "data.jsonl:21: text must not be empty or hold NUL",
         ),
     ],
 )
 def test_the_first_bad_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read_users_file(file_of(tmp_path, [*rows(), line, "also bad"]))
+        read_users_file(file_of(tmp_path, [*rows(), line, "also bad"]), labels_of("classify"))
     assert said in str(refused.value)
 
 
@@ -54,18 +55,18 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_bytes(b'{"text": "\xff", "label": "a"}\n')
     with pytest.raises(BadRequest, match=r"data\.jsonl:1"):
-        read_users_file(path)
+        read_users_file(path, labels_of("classify"))
 
 
 def test_a_label_with_few_texts_or_alone_and_few_texts_in_all_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match=r"fewer than 10 different texts: \{'rare': 1\}"):
-        read_users_file(file_of(tmp_path, [*rows(), '{"text": "x", "label": "rare"}']))
-    with pytest.raises(BadRequest, match=r"has 1 label\(s\); a service needs at least two"):
-        read_users_file(file_of(tmp_path, rows()[:10]))
+        read_users_file(file_of(tmp_path, [*rows(), '{"text": "x", "label": "rare"}']), labels_of("classify"))
+    with pytest.raises(BadRequest, match=r"has 1 label\(s\); a service needs at least 2"):
+        read_users_file(file_of(tmp_path, rows()[:10]), labels_of("classify"))
     with pytest.raises(BadRequest, match="has 119 different texts, and a build needs 120: 30 to judge"):
-        read_users_file(file_of(tmp_path, [*rows(60)[1:], *rows(20)[1:]]))
+        read_users_file(file_of(tmp_path, [*rows(60)[1:], *rows(20)[1:]]), labels_of("classify"))
     with pytest.raises(BadRequest, match="there is no data file"):
-        read_users_file(tmp_path / "missing.jsonl")
+        read_users_file(tmp_path / "missing.jsonl", labels_of("classify"))
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

@@ -62,13 +62,13 @@ def build(
         service_name(service)
     except ValueError as error:
         raise BadRequest(f"{service!r} cannot be built: {error}") from None
-    plugins.get(f"tasks/{task}", "codec")
+    known = plugins.labels_of(task)
     if engine not in ("", AUTO):
         plugins.get("engines", engine)
     if not all(one.strip() for one in label or ()):
         raise BadRequest("a --label must not be empty; name it, or leave it out")
     if data:
-        read_users_file(data)
+        read_users_file(data, known)
     shop = open_workshop(settings_of(context))
     folder = checkpoint_folder(start)
     finish(shop, enqueue_build(shop, service, task, folder, data, engine, label or ()), as_json)

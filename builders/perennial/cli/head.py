@@ -15,6 +15,7 @@ from perennial.jobs import shadow
 from perennial.jobs.due import NEWEST_ROWS
 from perennial.jobs.learn import why as causes_of
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
+from perennial.plugins import labels_of
 from perennial.types import NO_END, Bundle
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
@@ -86,13 +87,13 @@ def why(
         f"{found['label']} over {found['over']}; "
         f"release {found['release']} alone says {found['release_alone']}"
     )
-    for kind in ("corrections", "taught"):
+    for kind, place in (("corrections", "row"), ("taught", "line")):
         rows = [
-            (f"{cause['push']:+.4f}", *map(cause.get, ("row", "label", "source", "text")))
+            (f"{cause['push']:+.4f}", *map(cause.get, (place, "label", "source", "text")))
             for cause in found[kind]
         ]
         if rows:
-            console.print(table(kind, ("push", "row", "label", "source", "text"), rows))
+            console.print(table(kind, ("push", place, "label", "source", "text"), rows))
 
 
 def forget(
@@ -131,7 +132,7 @@ def _described(shop: Workshop, service: str) -> dict[str, Any]:
         service, [kept.row for kept in shop.store.head_rows(service, bundle.release)]
     )
     counted = [row for row in made_of if row.row > orders.since_row]
-    figures = known.figures if known else {}
+    figures, kind = known.figures if known else {}, labels_of(bundle.manifest["task"]).kind
     return {
         "release": bundle.release,
         "version": known.version if known else 0,
@@ -139,7 +140,7 @@ def _described(shop: Workshop, service: str) -> dict[str, Any]:
         "hold": figures.get("hold"),
         "golden": figures.get("golden"),
         "right_before_learned": _prequential(shop, bundle),
-        "by_label": dict(Counter(row.label for row in counted).most_common()),
+        "by_label": dict(Counter(kind(row.label) for row in counted).most_common()),
         "by_source": dict(Counter(row.source or "(anonymous)" for row in counted).most_common(10)),
         "frozen": orders.frozen,
         "since_row": orders.since_row,

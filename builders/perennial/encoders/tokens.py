@@ -29,6 +29,11 @@ class Tokens:
         encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
         return encodings
 
+    def placed(self, texts: list[str]) -> list[Any]:
+        """As `encode`, and each token knows where in its text it stands."""
+        encodings: list[Any] = self._tokenizer.encode_batch(texts)
+        return encodings
+
     def pad(self, encodings: Sequence[Any]) -> tuple[Array, Array]:
         """Ids and mask, each (texts, tokens of the longest), int64."""
         rows = [encoding.ids for encoding in encodings]

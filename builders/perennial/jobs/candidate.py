@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import confusion, data, engines, fit, noise, shadow
+from perennial.jobs import confusion, data, engines, fit, noise, said, shadow
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
-from perennial.jobs.live_head import ANCHORS, JUDGES, has_head, write_seen
+from perennial.jobs.live_head import ANCHORS, JUDGES, has_head
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline, Remembered
@@ -48,8 +48,9 @@ def _leave_out_mistakes(run: Run, how: TrainingSettings, folder: Path) -> None:
         fit.model_of(run, task),
         run.read("train"),
         run.read("old"),
-        run.settings.seed,
-        threads,
+        plugins.labels_of(run.task).kind,
+        seed=run.settings.seed,
+        threads=threads,
     )
     data.write(folder / MISTAKES, mistakes)
 
@@ -110,8 +111,8 @@ def _write_confusion(run: Run, candidate: Predictor, held_out: dict[str, list[Ex
         for name, examples in held_out.items()
         if examples
     }
-    labels = run.job.steps["snapshot"]["labels"]
-    confusion.keep(run.shop.state, run.job.service, run.job.release, labels, matrices)
+    names = candidate.codec.told_apart
+    confusion.keep(run.shop.state, run.job.service, run.job.release, names, matrices)
 
 
 def _looks(run: Run, judged_by: str) -> int:
@@ -170,7 +171,7 @@ def prepare_head(run: Run) -> Result:
                 outputs += pipeline.outputs(texts[start : start + TOGETHER])
                 done += TOGETHER
                 run.report("head", min(done, total), total, f"{name} texts")
-            write_seen(folder, name, outputs)
+            said.write(folder / f"{name}.npz", outputs)
     return {"rows": total}
 
 

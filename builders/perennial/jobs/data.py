@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from perennial.errors import BadRequest
+from perennial.protocols import Labels
 from perennial.split import LEAST_TEXTS, fingerprint
 from perennial.types import Example
 
@@ -28,22 +31,23 @@ class _Text(BaseModel):
 
 
 class _Line(_Text):
-    """One line of a user's file."""
+    """One line of a user's file. A label that is not a text is what its JSON says."""
 
-    label: str
+    label: str | list[Any] | dict[str, Any]
 
 
-def read_users_file(path: Path) -> list[Example]:
-    """A user's JSONL of `{"text", "label"}`; `BadRequest` names the first line that is not."""
+def read_users_file(path: Path, labels: Labels) -> list[Example]:
+    """A user's JSONL of `{"text", "label"}`; `BadRequest` names the first line that is not, as the task's
+    `labels` see it."""
     if not path.is_file():
         raise BadRequest(f'there is no data file {str(path)!r}; give a JSONL file of {{"text", "label"}}')
     examples: dict[bytes, Example] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                example = _parse(line, f"{path}:{number}")
+                example = _parse(line, f"{path}:{number}", labels)
                 examples.setdefault(fingerprint(example.text), example)
-    _refuse_thin(path, examples.values())
+    _refuse_thin(path, examples.values(), labels)
     return list(examples.values())
 
 
@@ -70,7 +74,7 @@ def _text_of(line: str, where: str) -> str:
         raise BadRequest(f'{where}: {error.errors()[0]["msg"]}; each line is {{"text": "…"}}') from None
 
 
-def _parse(line: bytes, where: str) -> Example:
+def _parse(line: bytes, where: str, labels: Labels) -> Example:
     try:
         row = _Line.model_validate_json(line)
     except ValidationError as error:
@@ -79,17 +83,19 @@ def _parse(line: bytes, where: str) -> Example:
         raise BadRequest(
             f'{where}: {field}: {problem["msg"]}; each line is {{"text": "…", "label": "…"}}'
         ) from None
-    if not row.text.strip() or "\0" in row.text or not row.label.strip():
-        raise BadRequest(f"{where}: text and label must not be empty or hold NUL; mend or delete the line")
-    return Example(row.text, row.label)
+    if not row.text.strip() or "\0" in row.text:
+        raise BadRequest(f"{where}: text must not be empty or hold NUL; mend or delete the line")
+    label = row.label if isinstance(row.label, str) else json.dumps(row.label)
+    try:
+        return Example(row.text, labels.read(label, row.text, None))
+    except BadRequest as error:
+        raise BadRequest(f"{where}: {error}") from None
 
 
-def _refuse_thin(path: Path, examples: Collection[Example]) -> None:
-    counts: dict[str, int] = {}
-    for example in examples:
-        counts[example.label] = counts.get(example.label, 0) + 1
-    if len(counts) < 2:
-        raise BadRequest(f"{path} has {len(counts)} label(s); a service needs at least two")
+def _refuse_thin(path: Path, examples: Collection[Example], labels: Labels) -> None:
+    counts = Counter(name for example in examples for name in labels.names(example.label))
+    if len(counts) < labels.fewest:
+        raise BadRequest(f"{path} has {len(counts)} label(s); a service needs at least {labels.fewest}")
     thin = {label: count for label, count in counts.items() if count < MIN_ROWS_PER_LABEL}
     if thin:
         raise BadRequest(

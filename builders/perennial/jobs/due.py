@@ -17,8 +17,9 @@ from perennial.jobs import data
 from perennial.jobs.drift import error_rose, fell_below, labels_shifted
 from perennial.jobs.workshop import Workshop
 from perennial.pauses import NEWEST, pausing
+from perennial.plugins import labels_of
 from perennial.split import ENOUGH_ROWS
-from perennial.types import Backlog
+from perennial.types import Backlog, Bundle
 
 CHECK_PERIOD_S = 2.0
 MOST_ROWS = 5000
@@ -68,16 +69,19 @@ class Schedule:
             if fall := fell_below(right, accuracy, settings.trigger_drop):
                 return f"drop: {fall}"
         if settings.trigger_shift:
-            waiting = (row.label for row in store.unlearned(service, limit=MOST_ROWS))
-            if shift := labels_shifted(waiting, self._learned(service, release)):
+            bundle = self._shop.bundle(service, release)
+            kind = labels_of(bundle.manifest["task"]).kind
+            waiting = (kind(row.label) for row in store.unlearned(service, limit=MOST_ROWS))
+            if shift := labels_shifted(waiting, map(kind, _learned(bundle))):
                 return f"shift: {shift}"
         return ""
 
-    def _learned(self, service: str, release: int) -> list[str]:
-        """The labels of feedback that the release remembers; of little, those of all that it does."""
-        memory = data.read(self._shop.bundle(service, release).folder / "data/memory.jsonl")
-        said = [row.label for row in memory if row.row is not None]
-        return said if len(said) >= ENOUGH_ROWS else [row.label for row in memory]
+
+def _learned(bundle: Bundle) -> list[str]:
+    """The labels of feedback that a release remembers; of little, those of all that it does."""
+    memory = data.read(bundle.folder / "data/memory.jsonl")
+    said = [row.label for row in memory if row.row is not None]
+    return said if len(said) >= ENOUGH_ROWS else [row.label for row in memory]
 
 
 def _overdue(settings: ServiceSettings, backlog: Backlog, now: float) -> str:

@@ -51,11 +51,12 @@ def fit(run: Run, folder: Path) -> None:
     began = between.weights(model)
     fresh = augment.augmented(learned, how.augment, settings.seed)
     first = os.environ.get("RANK", "0") == "0"
+    kind = plugins.labels_of(run.task).kind
     report = training.train(
         task,
         plugins.get("learners", how.learner)(batch_size=how.batch_size, seed=settings.seed),
         model,
-        training.Material(*balanced(fresh, run.read("old"), how.balance), validation),
+        training.Material(*balanced(fresh, run.read("old"), how.balance, kind), validation),
         options,
         folder=run.shop.state.folder("logs", "tensorboard", run.job.service, str(run.job.release)),
         progress=partial(run.report, "train") if first else lambda *_: None,

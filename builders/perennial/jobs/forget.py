@@ -10,9 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from perennial.jobs import data
+from perennial.jobs import data, said
 from perennial.jobs.live_head import ANCHORS, JUDGES, WATCHERS
 from perennial.jobs.release import LOCK
 from perennial.jobs.workshop import Workshop
@@ -72,12 +70,9 @@ def _scrub_bundle(bundle: Bundle, gone: Collection[int], staging: Path) -> None:
 
 def _keep_arrays(path: Path, kept: Sequence[int], part: Path) -> None:
     """These rows alone; first of a set's two files, so that a kill between them shows in their lengths."""
-    if not path.exists():
-        return
-    with np.load(path) as stacked:
-        if len(stacked["logits"]) > len(kept):
-            np.savez(part, **{name: array[[*kept]] for name, array in stacked.items()})
-            part.replace(path)
+    if path.exists() and said.count(path) > len(kept):
+        said.keep(path, kept, part)
+        part.replace(path)
 
 
 def _keep_examples(path: Path, examples: Sequence[Example], part: Path) -> None:

@@ -50,7 +50,7 @@ class Learner:
         self._learned = {*bundle.manifest["lineage"]["feedback_rows"]} - self.live.standing
         self._next = orders.since_row
         self._began = False
-        self._weights = in_force(shop, bundle)
+        self._weights = in_force(shop, bundle, self.live.codec)
 
     def turn(self, lease: Lease) -> None:
         """Learn what is new, and put the head that follows into force."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perennial.heads import Evidence, Solution, Statistics, joined, trusted
-from perennial.jobs import data
+from perennial.jobs import data, said
 from perennial.jobs.votes import source_of
 from perennial.jobs.workshop import Workshop, codec_of
 from perennial.protocols import Codec
@@ -55,16 +54,14 @@ class LiveHead:
         self._wish = wish
         self.codec: Codec = codec_of(bundle.manifest["task"], bundle.folder)
         self.taught = _set(bundle, ANCHORS)
-        self.anchors = self.codec.evidence([_seen(bundle, ANCHORS)], self.taught)
+        self.anchors = self.codec.evidence(_seen(bundle, ANCHORS), self.taught)
         self._judges = _set(bundle, JUDGES)
-        self._judges_seen = _seen(bundle, JUDGES) if self._judges else {}
+        self._judges_seen = _seen(bundle, JUDGES) if self._judges else []
         self.standing = {row.row for row in (*self._judges, *_set(bundle, WATCHERS)) if row.row}
         self._judging = {fingerprint(example.text) for example in self._judges}
-        self._labels = {label: column for column, label in enumerate(bundle.manifest["labels"])}
-        size = self.codec.feature_size
-        self._held, self._told = (Statistics(size, len(self._labels)) for _ in range(2))
+        self._held, self._told = self._empty(), self._empty()
         self._held.add(self.anchors.held())
-        self._known_judges = Statistics(size, len(self._labels))
+        self._known_judges = self._empty()
         self._latest: dict[tuple[bytes, str], tuple[FeedbackRow, Evidence]] = {}
         self._before = self._score(None)
 
@@ -74,8 +71,13 @@ class LiveHead:
 
     @property
     def evidence(self) -> Evidence:
-        """Of `rows`, in their order."""
+        """Of the pieces of `rows`, in their order."""
         return joined([self.anchors.at([]), *(seen for _, seen in self._latest.values())])
+
+    def pieces(self) -> list[int]:
+        """How many each of `rows` tells of, and then each of the taught rows."""
+        told = [len(seen) for _, seen in self._latest.values()]
+        return [*told, *(len(self.codec.columns(example)) for example in self.taught)]
 
     def described(
         self, rows: Sequence[FeedbackRow], outputs: Sequence[Tensors], weights: Array | None
@@ -83,13 +85,13 @@ class LiveHead:
         """What is to be kept of rows, from the release's `engine_out` and `carried` tensors for their texts,
         and from the head in force, which has not learned them."""
         examples = [Example(row.text, row.label, row.trust) for row in rows]
-        seen = self.codec.evidence(outputs, examples)
+        told = [self.codec.evidence([output], [one]) for output, one in zip(outputs, examples, strict=True)]
         self.codec.take_head(weights)
         answers = self.codec.decode([{}] * len(rows), outputs)
         right = self.codec.score(answers, examples).correct
         return [
-            HeadRow(row.row, features.tobytes(), left.tobytes(), bool(correct))
-            for row, features, left, correct in zip(rows, seen.features, seen.residuals, right, strict=True)
+            HeadRow(row.row, pieces.features.tobytes(), pieces.residuals.tobytes(), bool(correct == 1))
+            for row, pieces, correct in zip(rows, told, right, strict=True)
         ]
 
     def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
@@ -112,7 +114,7 @@ class LiveHead:
         """The weights in force, had no row told of any of these texts."""
         hidden = {fingerprint(text) for text in texts}
         hold, _ = self._hold()
-        told = Statistics(self.codec.feature_size, len(self._labels))
+        told = self._empty()
         for (text, _source), (_row, seen) in self._latest.items():
             if text in hidden:
                 told.add(seen)
@@ -145,7 +147,7 @@ class LiveHead:
 
     def _solved(self, told: Statistics, hold: float) -> Solution:
         if hold == math.inf:  # nothing may move
-            told, hold = Statistics(self.codec.feature_size, len(self._labels)), 1
+            told, hold = self._empty(), 1
         return told.solve(self._wish.ridge, self._wish.balance, self._held, hold)
 
     def _change(self, how: Callable[[Statistics, Evidence], None], row: FeedbackRow, seen: Evidence) -> None:
@@ -154,12 +156,17 @@ class LiveHead:
             how(self._known_judges, seen)
 
     def _evidence(self, row: FeedbackRow, kept: HeadRow) -> Evidence:
+        columns = self.codec.columns(Example(row.text, row.label))
+        trust = row.trust * self._wish.trust.get(row.source, 1.0)
         return Evidence(
-            np.frombuffer(kept.features, np.int16).reshape(1, -1),
-            np.frombuffer(kept.residuals, np.int16).reshape(1, -1),
-            np.array([self._labels[row.label]]),
-            trusted(np.array([row.trust * self._wish.trust.get(row.source, 1.0)])),
+            np.frombuffer(kept.features, np.int16).reshape(len(columns), self.codec.feature_size),
+            np.frombuffer(kept.residuals, np.int16).reshape(len(columns), len(self.codec.classes)),
+            columns,
+            trusted(np.full(len(columns), trust)),
         )
+
+    def _empty(self) -> Statistics:
+        return Statistics(self.codec.feature_size, len(self.codec.classes))
 
     def _score(self, weights: Array | None) -> dict[str, float]:
         """Accuracy and macro-F1 on the golden set with this head; nothing, where a given model has none: then
@@ -167,24 +174,18 @@ class LiveHead:
         if not self._judges:
             return {}
         self.codec.take_head(weights)
-        answers = self.codec.decode([{}], [self._judges_seen])
+        answers = self.codec.decode([{}] * len(self._judges_seen), self._judges_seen)
         return {
             name: round(value, 4) for name, value in self.codec.score(answers, self._judges).metrics.items()
         }
 
 
-def write_seen(folder: Path, name: str, outputs: Sequence[Tensors]) -> None:
-    """Keep what an engine said of the examples of a set, in their order."""
-    stacked = {key: np.concatenate([tensors[key] for tensors in outputs]) for key in outputs[0]}
-    np.savez(folder / f"{name}.npz", **stacked)
-
-
-def in_force(shop: Workshop, bundle: Bundle) -> Array | None:
+def in_force(shop: Workshop, bundle: Bundle, codec: Codec) -> Array | None:
     """The weights that a release answers with now; None where it answers alone."""
     known = shop.store.head(bundle.service, bundle.release)
     if known is None:
         return None
-    return np.frombuffer(known.weights, np.float32).reshape(-1, len(bundle.manifest["labels"]))
+    return np.frombuffer(known.weights, np.float32).reshape(-1, len(codec.classes))
 
 
 def has_head(bundle: Bundle) -> bool:
@@ -192,9 +193,8 @@ def has_head(bundle: Bundle) -> bool:
     return (bundle.folder / f"data/{ANCHORS}.npz").is_file()
 
 
-def _seen(bundle: Bundle, name: str) -> Tensors:
-    with np.load(bundle.folder / f"data/{name}.npz") as stacked:
-        return dict(stacked)
+def _seen(bundle: Bundle, name: str) -> list[Tensors]:
+    return said.read(bundle.folder / f"data/{name}.npz")
 
 
 def _set(bundle: Bundle, name: str) -> list[Example]:

@@ -12,7 +12,7 @@ others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,21 +34,23 @@ def mistaken(
     model: Module,
     fresh: Sequence[Example],
     old: Sequence[Example],
+    kind: Callable[[str], str],
+    *,
     seed: int,
     threads: int,
 ) -> list[Example]:
-    """Those of `fresh`, in their order; `old` helps to tell. Rows of a label that has fewer than `FOLDS` are
-    not judged."""
+    """Those of `fresh`, in their order, whose label is of the wrong `kind`; `old` helps to tell. Rows of a
+    kind that has fewer than `FOLDS` are not judged."""
     torch.set_num_threads(threads)
-    counts = Counter(row.label for row in (*fresh, *old))
-    rows = [row for row in (*fresh, *old) if counts[row.label] >= FOLDS]
-    labels = sorted({row.label for row in rows})
-    if len(labels) < 2:
+    counts = Counter(kind(row.label) for row in (*fresh, *old))
+    rows = [row for row in (*fresh, *old) if counts[kind(row.label)] >= FOLDS]
+    kinds = sorted({kind(row.label) for row in rows})
+    if len(kinds) < 2:
         return []
-    given = np.array([labels.index(row.label) for row in rows])
+    given = np.array([kinds.index(kind(row.label)) for row in rows])
     with threadpool_limits(threads):  # numpy's and sklearn's, which know nothing of torch's
         issues = _issues(given, _out_of_fold(means(task, model, [row.text for row in rows]), given, seed))
-    judged = sum(counts[row.label] >= FOLDS for row in fresh)
+    judged = sum(counts[kind(row.label)] >= FOLDS for row in fresh)
     return [row for row, issue in zip(rows[:judged], issues[:judged], strict=True) if issue]
 
 

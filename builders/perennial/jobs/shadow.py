@@ -35,7 +35,7 @@ def compare(run: Run, candidate: Pipeline) -> Result:
     if run.base is None or not texts:
         return {"texts": 0}
     serving = pipeline_of(run.base)
-    serving.codec.take_head(in_force(run.shop, run.base))
+    serving.codec.take_head(in_force(run.shop, run.base, serving.codec))
     told = zip(texts, _told(run, serving, texts, 0), _told(run, candidate, texts, len(texts)), strict=True)
     answers = [Change(text, *old, *new) for text, old, new in told]
     changes = sorted(

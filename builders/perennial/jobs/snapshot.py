@@ -17,6 +17,7 @@ from perennial.engine_options import AUTO
 from perennial.jobs import data, engines, given, votes
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
+from perennial.plugins import labels_of
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
 from perennial.types import Bundle, Example, FeedbackRow
 
@@ -38,6 +39,7 @@ def take(run: Run) -> Result:
     if run.job.kind == "compress":
         return _for_students(run, serving)
     _refuse_labels_that_come_late(run, serving)
+    _refuse_to_change_words(run, serving)
     return _from_feedback(run, serving)
 
 
@@ -67,11 +69,22 @@ def _refuse_labels_that_come_late(run: Run, serving: Bundle) -> None:
         )
 
 
+def _refuse_to_change_words(run: Run, serving: Bundle) -> None:
+    task, ways = serving.manifest["task"], run.settings.rebuild.augment
+    if ways and labels_of(task).of_words:
+        raise Refused(
+            "failed",
+            f"augment = {[*ways]} changes the words of texts, and labels of the task {task} stand in them; "
+            "take it out of the service's rebuild",
+        )
+
+
 def _from_file(run: Run, base: Bundle | None) -> Result:
     """A build: the user's file, split into what is learned, validated and held as golden."""
     payload, settings = run.job.payload, run.settings
-    examples = data.read_users_file(Path(payload["data"]))
-    seen = {example.label for example in examples}
+    task_labels = labels_of(payload["task"])
+    examples = data.read_users_file(Path(payload["data"]), task_labels)
+    seen = {name for example in examples for name in task_labels.names(example.label)}
     further = {*settings.labels, *payload.get("labels", ())} - seen
     labels = sorted(seen | further)
     if len({label.casefold() for label in labels}) < len(labels):

@@ -26,16 +26,20 @@ _LOGITS, _HIDDEN, _STARTS = "logits.npy", "hidden.float16", "starts.npy"
 
 @dataclass(frozen=True)
 class Targets:
-    """`logits` (texts, labels), `hidden` (tokens of all texts, hidden), where text n has the tokens from
-    `starts[n]` to `starts[n + 1]`."""
+    """`logits` (pieces of all texts, classes), `hidden` (tokens of all texts, hidden), where text n has the
+    tokens from `starts[n]` to `starts[n + 1]`; they are its pieces, or it is one itself."""
 
     logits: Array
     hidden: Array
     starts: Array
 
     def of(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
-        hidden = [self.hidden[self.starts[place] : self.starts[place + 1]] for place in places]
-        return torch.from_numpy(self.logits[places]), torch.from_numpy(np.concatenate(hidden)).float()
+        whole = len(self.logits) < len(self.hidden)
+        logits = self.logits[places] if whole else self._of_tokens(self.logits, places)
+        return torch.from_numpy(logits), torch.from_numpy(self._of_tokens(self.hidden, places)).float()
+
+    def _of_tokens(self, values: Array, places: Sequence[int]) -> Array:
+        return np.concatenate([values[self.starts[place] : self.starts[place + 1]] for place in places])
 
 
 def ask(

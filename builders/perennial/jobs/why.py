@@ -13,7 +13,6 @@ import numpy as np
 
 from perennial.heads import joined
 from perennial.jobs.live_head import LiveHead
-from perennial.protocols import Codec
 from perennial.types import Tensors
 
 
@@ -35,20 +34,24 @@ class Cause:
 
 
 def explain(live: LiveHead, said: Tensors, most: int) -> dict[str, Any]:
-    """The answer, what the release alone would say, and the rows that push most, either way. `said` is what
-    the release's engine says of the text.
+    """What was chosen, what the release alone would choose, and the rows that push most, either way. `said`
+    is what the release's engine says of the text.
 
     Of a correction it is what the head would not say without it, in closed form
     (`heads.Solution.influence`); of a taught row what teaching it once more would add.
     """
     codec, solution = live.codec, live.solve()
     codec.take_head(None)
-    alone = _best(codec, said)[0]
+    alone = codec.choice(said).shown
     codec.take_head(solution.weights.astype(np.float32))
-    answered, other = _best(codec, said)
-    pushes = solution.influence(joined([live.evidence, live.anchors]), said["features"][0])
-    labels = live.bundle.manifest["labels"]
-    pushes = pushes[:, labels.index(answered)] - pushes[:, labels.index(other)]
+    choice = codec.choice(said)
+    of_pieces = solution.influence(joined([live.evidence, live.anchors]), choice.features)
+    counts = live.pieces()
+    pushes = np.bincount(
+        np.repeat(np.arange(len(counts)), counts),
+        of_pieces[:, choice.best] - of_pieces[:, choice.other],
+        len(counts),
+    )
     corrections = [
         Cause(push, row.label, row.text, row.source, row.row, row.receipt)
         for push, row in zip(pushes.tolist(), live.rows, strict=False)
@@ -61,8 +64,8 @@ def explain(live: LiveHead, said: Tensors, most: int) -> dict[str, Any]:
     ]
     return {
         "release": live.bundle.release,
-        "label": answered,
-        "over": other,
+        "label": choice.shown,
+        "over": choice.shown_other,
         "release_alone": alone,
         "rows": len(corrections),
         "corrections": _strongest(corrections, most),
@@ -73,10 +76,3 @@ def explain(live: LiveHead, said: Tensors, most: int) -> dict[str, Any]:
 def _strongest(causes: Sequence[Cause], most: int) -> list[dict[str, Any]]:
     first = sorted(causes, key=lambda cause: -abs(cause.push))[:most]
     return [{**asdict(cause), "push": round(cause.push, 5)} for cause in first]
-
-
-def _best(codec: Codec, said: Tensors) -> tuple[str, str]:
-    """The two best labels."""
-    (answer,) = codec.decode([{"TOP_K": np.array([[2]], np.int32)}], [said])
-    first, second = answer["TOP_LABELS"][0]
-    return first.decode(), second.decode()

@@ -17,7 +17,7 @@ AT_ONCE = 64
 
 
 def answers(task: Trainable, model: Module, rows: Sequence[Example]) -> dict[str, Tensor]:
-    """The logits (labels,) of each text, without dropout and without a gradient."""
+    """The logits (pieces, classes) of each text, without dropout and without a gradient."""
     import torch
 
     model.eval()
@@ -26,5 +26,6 @@ def answers(task: Trainable, model: Module, rows: Sequence[Example]) -> dict[str
     with torch.no_grad():
         for start in range(0, len(ordered), AT_ONCE):
             some = ordered[start : start + AT_ONCE]
-            known.update(zip((row.text for row in some), task.logits(model, some), strict=True))
+            parts = task.logits(model, some).split(task.pieces(model, some))
+            known.update(zip((row.text for row in some), parts, strict=True))
     return known

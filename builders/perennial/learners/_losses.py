@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perennial.types import Example
+from perennial.types import UNTOLD, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,13 +13,21 @@ if TYPE_CHECKING:
 TEMPERATURE = 2.0
 
 
-def cross_entropy(logits: Tensor, columns: Tensor, rows: Sequence[Example]) -> Tensor:
-    """Of each row times its weight, averaged: logits (rows, labels), the right columns (rows,)."""
+def cross_entropy(logits: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
+    """Of each piece times its weight, averaged over those that are told: logits (pieces, classes), the right
+    columns and weights (pieces,)."""
     import torch
 
-    weights = torch.tensor([row.weight for row in rows], device=logits.device)
-    costs: Tensor = torch.nn.functional.cross_entropy(logits, columns, reduction="none") * weights
-    return costs.mean()
+    costs: Tensor = torch.nn.functional.cross_entropy(logits, columns, reduction="none", ignore_index=UNTOLD)
+    return (costs * weights).sum() / (columns != UNTOLD).sum().clamp(min=1)
+
+
+def weights_of(rows: Sequence[Example], pieces: Sequence[int], like: Tensor) -> Tensor:
+    """(pieces of all rows,), where the tensor `like` is."""
+    import torch
+
+    counts = torch.tensor(pieces, device=like.device)
+    return torch.tensor([row.weight for row in rows], device=like.device).repeat_interleave(counts)
 
 
 def softened(logits: Tensor, wanted: Tensor) -> Tensor:

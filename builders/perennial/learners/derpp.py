@@ -17,10 +17,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from perennial.learners._frozen import answers
-from perennial.learners._losses import cross_entropy
+from perennial.learners._losses import cross_entropy, weights_of
 from perennial.learners._rehearsal import evenly, rehearsed, still_true
 from perennial.protocols import Trainable
-from perennial.types import Example
+from perennial.types import UNTOLD, Example
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,27 +52,29 @@ class Derpp:
         return rehearsed(fresh, old, self._batch_size, self._rng, evenly)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
-        from torch import stack
+        from torch import cat
         from torch.nn.functional import mse_loss
 
         new = [row for row in batch if row.text not in self._answered]
         old = [row for row in batch if row.text in self._answered]
         if not old:
             return task.loss(model, batch)
-        logits, columns = task.logits(model, [*new, *old]), task.columns(model, [*new, *old])
-        told, known = logits[: len(new)], logits[len(new) :]
-        wanted = stack([self._answered[row.text] for row in old])
+        both = [*new, *old]
+        logits, columns = task.logits(model, both), task.columns(model, both)
+        weights = weights_of(both, task.pieces(model, both), logits)
+        wanted = cat([self._answered[row.text] for row in old])
+        fresh, known = slice(len(logits) - len(wanted)), slice(len(logits) - len(wanted), None)
         return (
-            cross_entropy(_among_shown(told, columns[: len(new)]), columns[: len(new)], new)
-            + ALPHA * mse_loss(known, wanted)
-            + BETA * cross_entropy(known, columns[len(new) :], old)
+            cross_entropy(_among_shown(logits[fresh], columns[fresh]), columns[fresh], weights[fresh])
+            + ALPHA * mse_loss(logits[known], wanted)
+            + BETA * cross_entropy(logits[known], columns[known], weights[known])
         )
 
 
 def _among_shown(logits: Tensor, columns: Tensor) -> Tensor:
-    """The logits (rows, labels), without the labels that are right for no row."""
+    """The logits (pieces, classes), without the classes that are right for no piece."""
     import torch
 
     absent = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
-    absent[columns] = False
+    absent[columns[columns != UNTOLD]] = False
     return logits.masked_fill(absent, -torch.inf)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from perennial.learners._batching import by_length
 from perennial.learners._frozen import answers
-from perennial.learners._losses import cross_entropy, softened
+from perennial.learners._losses import cross_entropy, softened, weights_of
 from perennial.protocols import Trainable
 from perennial.types import Example
 
@@ -49,8 +49,9 @@ class Distill:
         return iter(batches)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
-        from torch import stack
+        from torch import cat
 
         logits = task.logits(model, batch)
-        wanted = stack([self._answered[row.text] for row in batch])
-        return cross_entropy(logits, task.columns(model, batch), batch) + softened(logits, wanted)
+        wanted = cat([self._answered[row.text] for row in batch])
+        weights = weights_of(batch, task.pieces(model, batch), logits)
+        return cross_entropy(logits, task.columns(model, batch), weights) + softened(logits, wanted)

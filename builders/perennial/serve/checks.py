@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import time
-from collections.abc import Iterable
 
 from perennial.errors import BadRequest, PerennialError
+from perennial.names import nearest
 from perennial.store_protocol import Store
 from perennial.types import ServiceRecord
 
-NAMES_SHOWN = 20
 CACHE_S = 1.0
 
 Outcome = list[str] | PerennialError
@@ -43,15 +41,6 @@ class KnownServices:
         self._may_read = False  # once a batch: unknown names must not cost a query each
         self._known = self._store.services()
         self._read_at = time.monotonic()
-
-
-def nearest(what: str, name: str, known: Iterable[str]) -> str:
-    """The words for a name that is not among the `known` ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1)
-    listed = ", ".join(map(repr, names[:NAMES_SHOWN])) + (", …" if len(names) > NAMES_SHOWN else "")
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {listed or 'none yet'}"
-    return f"{what} {name[:80]!r} is unknown; {hint}"
 
 
 def asked_text(raw: bytes, service: ServiceRecord) -> str:

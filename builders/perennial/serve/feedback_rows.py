@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from perennial.errors import BadRequest
+from perennial.plugins import labels_of
 from perennial.predictions import verify
-from perennial.serve.checks import asked_text, check_length, decoded, nearest
+from perennial.serve.checks import asked_text, check_length, decoded
 from perennial.types import NewFeedback, ServiceRecord, Tensors
 
 MAX_NAME_BYTES = 200
@@ -57,9 +58,9 @@ def _named(
 
 
 def _checked(sent: Sent, service: ServiceRecord, key: bytes) -> NewFeedback:
-    text, label = asked_text(sent.TEXT, service), decoded("LABEL", sent.LABEL)
-    if label not in service.labels:
-        raise BadRequest(nearest(f"LABEL of service {service.name!r}:", label, service.labels))
+    text = asked_text(sent.TEXT, service)
+    check_length("LABEL", sent.LABEL, service.max_text_bytes)
+    label = labels_of(service.task).read(decoded("LABEL", sent.LABEL), text, service.labels)
     release = _proven_release(sent, service, key)
     return NewFeedback(
         service=service.name,

@@ -166,7 +166,9 @@ def _train(
         seed=seed,
         patience=way.epochs,
     )
-    material = training.Material(*balanced([*fresh], [*old], BALANCE), fresh[:VALIDATED])
+    material = training.Material(
+        *balanced([*fresh], [*old], BALANCE, plugins.labels_of(Sentiment.task).kind), fresh[:VALIDATED]
+    )
     quiet: Callable[..., None] = lambda *_: None  # noqa: E731
     with TemporaryDirectory() as folder:
         training.train(task, learner, model, material, options, folder=Path(folder), progress=quiet)

@@ -6,58 +6,47 @@ batching across requests and prediction ids to the stages.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from perennial.encoders.tokens import Tokens
+from perennial.encoders.asked import FILES, Known, check_text, softmax
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.classify._scores import judge
-from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec
+from perennial.types import Array, Choice, Example, Scores, Signature, Tensors, TensorSpec
 
 __all__ = ["ClassifyCodec"]
 
-MAX_TEXT_BYTES = 20_000
-
 
 class ClassifyCodec:
-    """Reads `labels.json` {labels, max_tokens, pad_id, features} and `calibration.json` {temperature,
-    threshold, slope}; `features` is how many the engine gives.
+    """Reads what `asked.Known` says; a text is one piece.
 
     A text of more than `max_tokens` tokens is cut and flagged; an answer whose score is below `threshold`
     abstains: its label is empty.
     """
 
-    FILES = ("tokenizer.json", "labels.json", "calibration.json")
+    FILES = FILES
 
     def __init__(self, folder: Path) -> None:
-        known = json.loads((folder / "labels.json").read_text("utf-8"))
-        calibration = json.loads((folder / "calibration.json").read_text())
-        self.labels: tuple[str, ...] = tuple(known["labels"])
-        self.feature_size = int(known.get("features", 0))  # an engine built by an older version gives none
+        self._known = Known.read(folder)
+        self.labels = self.classes = self.told_apart = self._known.classes
+        self.feature_size = self._known.features
         self.signature = _signature(len(self.labels), self.feature_size)
         self._label_bytes = np.array([label.encode() for label in self.labels], dtype=np.object_)
-        self._temperature = float(calibration["temperature"])
-        self._threshold = float(calibration["threshold"])
-        self._slope = float(calibration.get("slope", 0.25))
         self._head: Array | None = None
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokens = Tokens(tokenizer, known["max_tokens"], known["pad_id"])
 
     def check(self, request: Tensors) -> None:
         for index, raw in enumerate(request["TEXT"].ravel()):
-            _check_text(index, raw)
+            check_text(index, raw)
         if "TOP_K" in request:
             self._check_top_k(request["TOP_K"])
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         texts = [str(raw, "utf-8") for request in requests for raw in request["TEXT"].ravel()]
-        encodings = self._tokens.encode(texts)
+        encodings = self._known.tokens.encode(texts)
         encoded, start = [], 0
         for request in requests:
             end = start + request["TEXT"].size
@@ -66,12 +55,7 @@ class ClassifyCodec:
         return encoded
 
     def decode(self, requests: Sequence[Tensors], outputs: Sequence[Tensors]) -> list[Tensors]:
-        logits = np.concatenate([output["logits"] for output in outputs])  # (texts of all requests, labels)
-        head = self._head  # another thread may exchange it
-        if head is not None:
-            features = np.concatenate([output["features"] for output in outputs])
-            logits = corrected(logits, features, head)
-        probabilities = _softmax(logits / self._temperature)
+        probabilities = softmax(self._logits(outputs) / self._known.temperature)
         ranked = np.argsort(-probabilities, axis=1, kind="stable")
         answers, start = [], 0
         for request, output in zip(requests, outputs, strict=True):
@@ -102,11 +86,27 @@ class ClassifyCodec:
             np.concatenate([output["logits"] for output in outputs]),
             self._columns(example.label for example in examples),
             np.array([example.weight for example in examples]),
-            self._slope,
+            self._known.slope,
         )
 
+    def columns(self, example: Example) -> Array:
+        return self._columns([example.label])
+
+    def choice(self, output: Tensors) -> Choice:
+        (logits,), (features,) = self._logits([output]), output["features"]
+        best, other = np.argsort(-logits, kind="stable")[:2].tolist()
+        return Choice(best, other, self.labels[best], self.labels[other], features)
+
     def take_head(self, weights: Array | None) -> None:
-        self._head = None if weights is None else (weights / self._slope).astype(np.float32)
+        self._head = None if weights is None else (weights / self._known.slope).astype(np.float32)
+
+    def _logits(self, outputs: Sequence[Tensors]) -> Array:
+        """(texts of all requests, labels), with the head's."""
+        logits = np.concatenate([output["logits"] for output in outputs])
+        head = self._head  # another thread may exchange it
+        if head is None:
+            return logits
+        return corrected(logits, np.concatenate([output["features"] for output in outputs]), head)
 
     def _columns(self, labels: Iterable[str]) -> Array:
         """(labels,) where each stands among the service's."""
@@ -126,15 +126,16 @@ class ClassifyCodec:
             )
 
     def _tensors(self, encodings: Sequence[Any]) -> Tensors:
-        ids, mask = self._tokens.pad(encodings)
-        return {"input_ids": ids, "attention_mask": mask, "TRUNCATED": self._tokens.truncated(encodings)}
+        tokens = self._known.tokens
+        ids, mask = tokens.pad(encodings)
+        return {"input_ids": ids, "attention_mask": mask, "TRUNCATED": tokens.truncated(encodings)}
 
     def _answer(self, probabilities: Array, top: Array) -> Tensors:
         """From (texts, labels) probabilities and the (texts, k) indices of the best, best first."""
         top_scores = probabilities[np.arange(len(top))[:, None], top]
         top_labels = self._label_bytes[top]
         label = top_labels[:, :1].copy()
-        label[top_scores[:, :1] < self._threshold] = b""
+        label[top_scores[:, :1] < self._known.threshold] = b""
         return {
             "LABEL": label,
             "SCORE": top_scores[:, :1],
@@ -161,26 +162,6 @@ def _signature(labels: int, features: int) -> Signature:
             TensorSpec("TOP_SCORES", "FP32", (-1,)),
         ),
     )
-
-
-def _check_text(index: int, raw: bytes) -> None:
-    shown = f"TEXT[{index}] {raw[:40]!r}"
-    if len(raw) > MAX_TEXT_BYTES:
-        raise BadRequest(f"{shown}… has {len(raw)} bytes; the most is {MAX_TEXT_BYTES}: send it in parts")
-    if b"\0" in raw:
-        raise BadRequest(f"{shown} holds a NUL character at byte {raw.index(0)}; remove it")
-    try:
-        text = str(raw, "utf-8")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"{shown} is not UTF-8 at byte {error.start}; encode the text as UTF-8") from None
-    if not text.strip():
-        raise BadRequest(f"{shown} is empty; send at least one character that is not white space")
-
-
-def _softmax(logits: Array) -> Array:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
-    probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def _said(answers: Sequence[Tensors]) -> list[str]:

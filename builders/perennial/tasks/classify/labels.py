@@ -1,0 +1,32 @@
+"""What a label of `classify` is: the name of one of the service's, as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from perennial.errors import BadRequest
+from perennial.names import nearest
+
+__all__ = ["ClassifyLabels"]
+
+
+class ClassifyLabels:
+    fewest = 2
+    verb = "predict"
+    of_words = False
+
+    def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002
+        if not label.strip():
+            raise BadRequest("the label is empty; name the right one")
+        if known is not None and label not in known:
+            raise BadRequest(nearest("LABEL", label, known))
+        return label
+
+    def names(self, label: str) -> tuple[str, ...]:
+        return (label,)
+
+    def some(self, text: str, names: Sequence[str]) -> str:  # noqa: ARG002
+        return names[-1]
+
+    def kind(self, label: str) -> str:
+        return label
