@@ -1,0 +1,1 @@
+"""Token classification: spans of a text, each with its label and score."""

@@ -1,0 +1,68 @@
+"""The torch half of `tag`: each word of a text has a class, which its first token tells. The rest is what all
+encoders share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perennial.encoders.network import TOKENS, Encoder, labels_of
+from perennial.encoders.task import EncoderTask
+from perennial.errors import ConfigError, TrainingFailed
+from perennial.tasks.tag._scores import judge
+from perennial.tasks.tag._spans import OUTSIDE, Label, classes_of, columns, names_of, parsed, spans, written
+from perennial.tasks.tag._words import begin, words
+from perennial.types import UNTOLD, Array, Example, Scores
+
+__all__ = ["TagTask"]
+
+
+class TagTask(EncoderTask):
+    reading = TOKENS
+
+    def classes(self, labels: Collection[str]) -> list[str]:
+        return classes_of(labels)
+
+    def labels(self, checkpoint: Path) -> list[str]:
+        classes = labels_of(self.reading, checkpoint)
+        names = names_of(classes)
+        if OUTSIDE not in classes or not names:
+            raise ConfigError(
+                f"{str(checkpoint)!r} tells {', '.join(classes[:3])} apart, and a tagger O, B-… and I-…; "
+                "name them so in id2label of its config.json"
+            )
+        return names
+
+    def columns(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
+        encodings = model.tokens.placed([example.text for example in batch])
+        rows = [_columns(model, *pair) for pair in zip(encodings, batch, strict=True)]
+        return torch.from_numpy(np.concatenate(rows)).to(model.device)
+
+    def said(self, model: Encoder, text: str, columns: Sequence[int]) -> str:
+        (encoding,) = model.tokens.placed([text])
+        placed = words(encoding)
+        first = begin(placed)
+        classes = [model.labels[column] for column in np.array(columns)[first]]
+        return written(Label(tuple(span for span, _ in spans(classes, placed[first]))))
+
+    def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:  # noqa: ARG002
+        return judge(said, [example.label for example in examples])
+
+
+def _columns(model: Encoder, encoding: object, example: Example) -> Array:
+    """(tokens,): the class of each word at its first token, `UNTOLD` at any other."""
+    placed, label = words(encoding), parsed(example.label)
+    unknown = {name for _, _, name in label.spans} - {*names_of(model.labels)}
+    if unknown:
+        raise TrainingFailed(
+            f"label {min(unknown)!r} of {example.text[:60]!r} is not one of {names_of(model.labels)}; "
+            "mend the row, or build the service anew with the label"
+        )
+    found = np.full(len(placed), UNTOLD)
+    first = begin(placed)
+    found[first] = columns(label, placed[first], model.labels)
+    return found

@@ -1,0 +1,175 @@
+"""What the torch half of `tag` promises the jobs, on a tiny BERT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from perennial import plugins
+from perennial.errors import ConfigError, TrainingFailed
+from perennial.jobs import teaching
+from perennial.pipeline import Pipeline
+from perennial.types import UNTOLD, Example
+from tiny import SPAN_LABELS, spoken, tiny_spans
+
+EXAMPLES = tiny_spans(48)
+TEXT = "the movie was very bad"
+
+
+@pytest.fixture(scope="module")
+def task() -> Any:
+    return plugins.get("tasks/tag", "train")()
+
+
+@pytest.fixture(scope="module")
+def release(task: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tagger that knows the tone words: checkpoint/, model.onnx and the codec's files."""
+    folder = tmp_path_factory.mktemp("tagger")
+    model = task.load(tiny_encoder, SPAN_LABELS)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(120):
+        optimizer.zero_grad()
+        task.loss(model, EXAMPLES).backward()
+        optimizer.step()
+    task.save(model, folder / "checkpoint")
+    task.export(model, folder)
+    task.write_codec(model, EXAMPLES, folder, abstain_below=0.0)
+    return folder
+
+
+def loaded(task: Any, release: Path) -> Any:
+    return task.load(release / "checkpoint", SPAN_LABELS)
+
+
+def label(*spans: list[Any]) -> str:
+    return json.dumps([*spans])
+
+
+def test_an_encoder_gets_a_head_that_prefers_no_class(task: Any, tiny_encoder: Path) -> None:
+    logits = task.logits(task.load(tiny_encoder, SPAN_LABELS), [Example(TEXT, "[]")])
+    assert logits.tolist() == [[0.0] * 5] * 7, "of each token, with those that frame it"
+
+
+def test_the_first_token_of_each_word_is_told(task: Any, tiny_encoder: Path) -> None:
+    model = task.load(tiny_encoder, SPAN_LABELS)
+    example = Example("so bad, very bad", label([3, 6, "BAD"], [8, 16, "BAD"]))
+    columns = task.columns(model, [example]).tolist()
+    outside, begins, inside = (model.labels.index(name) for name in ("O", "B-BAD", "I-BAD"))
+    assert columns == [UNTOLD, outside, UNTOLD, begins, outside, begins, inside, UNTOLD], "`so` is two tokens"
+    assert task.pieces(model, [example]) == [8]
+
+
+def test_one_span_alone_tells_of_its_words_alone(task: Any, tiny_encoder: Path) -> None:
+    model = task.load(tiny_encoder, SPAN_LABELS)
+    good = Example(TEXT, json.dumps({"start": 14, "end": 22, "label": "BAD"}))
+    none = Example(TEXT, json.dumps({"start": 18, "end": 22, "label": None}))
+    told = [[c for c in task.columns(model, [row]).tolist() if c != UNTOLD] for row in (good, none)]
+    assert told == [[model.labels.index("B-BAD"), model.labels.index("I-BAD")], [model.labels.index("O")]]
+
+
+def test_it_learns_and_what_is_saved_is_what_is_loaded(task: Any, release: Path, tmp_path: Path) -> None:
+    model = loaded(task, release)
+    assert task.score(model, EXAMPLES).metrics == {"accuracy": 1.0, "macro_f1": 1.0, "entity_f1": 1.0}
+    task.save(model, tmp_path)
+    again = task.load(tmp_path, SPAN_LABELS)
+    assert torch.equal(task.logits(model.eval(), EXAMPLES[:3]), task.logits(again.eval(), EXAMPLES[:3]))
+    assert task.labels(release / "checkpoint") == [*SPAN_LABELS]
+
+
+def test_its_own_score_is_what_the_codec_says_of_the_session_and_of_the_graph(
+    task: Any, release: Path
+) -> None:
+    model, codec = loaded(task, release).train(), plugins.get("tasks/tag", "codec")(release)
+    mixed = [*EXAMPLES, Example(TEXT, label([14, 17, "GOOD"]))]
+    ours = task.score(model, mixed)
+    assert model.training and ours.metrics["accuracy"] < 1
+    engine = plugins.get("engines", "onnxruntime")()
+    for session in (task.session(model), engine.open(release / "model.onnx", 1)):
+        theirs = codec.score(Pipeline(codec, session).answers([row.text for row in mixed]), mixed)
+        assert ours.metrics == theirs.metrics
+        assert ours.correct.tolist() == theirs.correct.tolist()
+
+
+def test_the_graph_takes_and_gives_what_the_codec_names(release: Path) -> None:
+    import onnx
+
+    signature = plugins.get("tasks/tag", "codec")(release).signature
+    graph = onnx.load(release / "model.onnx")
+    assert [value.name for value in graph.graph.input] == [spec.name for spec in signature.engine_in]
+    assert [value.name for value in graph.graph.output] == [spec.name for spec in signature.engine_out]
+
+
+def test_a_tagger_of_transformers_keeps_its_own_head(task: Any, tiny_encoder: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, BertConfig, BertForTokenClassification
+
+    names = dict(enumerate(("O", "B-GOOD", "I-GOOD", "B-BAD", "I-BAD")))
+    config = BertConfig.from_pretrained(
+        tiny_encoder, id2label=names, label2id={v: k for k, v in names.items()}
+    )
+    theirs = BertForTokenClassification(config).eval()
+    theirs.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    model = task.load(tmp_path, SPAN_LABELS).eval()
+    ids, mask = (torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode([TEXT])))
+    with torch.inference_mode():
+        wanted = theirs(input_ids=ids, attention_mask=mask).logits[0].numpy()
+    columns = [list(names.values()).index(name) for name in model.labels]
+    ours = task.logits(model, [Example(TEXT, "[]")]).detach().numpy()
+    np.testing.assert_allclose(ours, wanted[:, columns], atol=1e-6)
+    assert task.labels(tmp_path) == [*SPAN_LABELS]
+
+
+def test_a_checkpoint_that_tells_no_spans_is_refused(task: Any, tiny_release: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a tagger O, B-… and I-…"):
+        task.labels(tiny_release / "checkpoint")
+
+
+def test_a_label_that_the_service_lacks_is_named(task: Any, release: Path) -> None:
+    with pytest.raises(TrainingFailed, match="label 'UGLY' of 'the movie was very bad' is not one of"):
+        task.loss(loaded(task, release), [Example(TEXT, label([14, 22, "UGLY"]))])
+
+
+def test_texts_are_made_up_and_labelled_as_they_are_answered(task: Any, release: Path) -> None:
+    model = loaded(task, release)
+    rows = task.made_up(model, 60, seed=0)
+    assert task.score(model, rows).metrics["accuracy"] == 1.0
+    assert len({row.label for row in rows}) > 1
+
+
+@pytest.mark.parametrize("name", plugins.names("learners"))
+def test_every_learner_learns_words(task: Any, release: Path, name: str) -> None:
+    torch.manual_seed(0)
+    model = loaded(task, release)
+    fresh = [spoken(number, "zzz", "BAD") for number in range(24)]
+    learner = plugins.get("learners", name)(batch_size=8, seed=0)
+    before = float(task.loss(model.eval(), fresh).detach())
+    task.freeze(model, "full", 2)
+    learner.prepare(task, model, fresh, EXAMPLES[:12])
+    optimizer = getattr(torch.optim, learner.optimizer)(model.parameters(), lr=3e-3)
+    model.train()
+    for _ in range(6):
+        for batch in learner.batches(fresh, EXAMPLES[:12]):
+            optimizer.zero_grad()
+            learner.loss(task, model, batch).backward()
+            optimizer.step()
+    assert float(task.loss(model.eval(), fresh).detach()) < 0.7 * before
+
+
+def test_a_student_learns_what_its_teacher_says_of_each_token(
+    task: Any, release: Path, tmp_path: Path
+) -> None:
+    teacher, texts = loaded(task, release), [row.text for row in EXAMPLES[:20]]
+    teaching.ask(task, teacher, texts, tmp_path, lambda done: None)
+    learner = plugins.get("learners", "finetune")(batch_size=8, seed=0)
+    distillation = teaching.Distillation(task, learner, texts, teaching.targets(tmp_path), 1)
+    batch = [EXAMPLES[place] for place in (3, 17, 8)]
+    losses = [
+        float(distillation.loss(task, model.eval(), batch).detach())
+        for model in (teacher, task.shallower(teacher, [0]))
+    ]
+    assert losses[0] < 1e-4 < losses[1], "of itself it learns nothing"
