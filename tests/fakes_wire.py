@@ -32,7 +32,7 @@ STATUS = {
     "UNAVAILABLE": 503,
 }
 LABELS = ["positive", "neutral", "negative"]
-SERVED = ("sentiment", "sentiment_timed", "feedback", "why")
+SERVED = ("sentiment", "sentiment_timed", "feedback", "why", "names")
 
 Column = tuple[str, list[int], list[Any]]
 """A tensor as datatype, shape and flat values."""
@@ -74,6 +74,8 @@ class Wire:
         texts = columns["TEXT"]
         if model == "feedback":
             return {"RECEIPT": ("BYTES", [len(texts), 1], [f"receipt-{key}" for key in columns["KEY"]])}
+        if model == "names":
+            return _spans(texts)
         if model == "why":
             return {"CAUSES": ("BYTES", [1, 1], [json.dumps(_WHY)])}
         return _answers(model, texts, columns.get("TOP_K", [1])[0])
@@ -92,6 +94,20 @@ def _answers(model: str, texts: list[str], top: int) -> dict[str, Column]:
         "TOP_SCORES": ("FP32", [rows, top], [0.5, 0.25, 0.125][:top] * rows),
         "TIMINGS": ("FP32", [rows, 4], [1.5, 0.25, 4.0, 0.5] * rows),
         "PREDICTION_ID": ("BYTES", [rows, 1], [f"{model}.3.{number:026}.TAG" for number in range(rows)]),
+    }
+
+
+def _spans(texts: list[str]) -> dict[str, Column]:
+    """The first word of each text but `?`."""
+    found = [
+        [] if text == "?" else [{"start": 0, "end": len(text.split()[0]), "label": "PER", "score": 0.5}]
+        for text in texts
+    ]
+    ids = [f"names.3.{number:026}.TAG" for number in range(len(texts))]
+    return {
+        "SPANS": ("BYTES", [len(texts), 1], [json.dumps(one) for one in found]),
+        "TRUNCATED": ("BOOL", [len(texts), 1], [False] * len(texts)),
+        "PREDICTION_ID": ("BYTES", [len(texts), 1], ids),
     }
 
 

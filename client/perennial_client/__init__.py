@@ -20,7 +20,7 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
 )
-from perennial_client._types import Answer, Cause, Feedback, Timings, Why
+from perennial_client._types import Answer, Cause, Feedback, Span, Tagged, Timings, Why
 
 __all__ = [
     "Answer",
@@ -33,6 +33,8 @@ __all__ = [
     "Feedback",
     "NotFound",
     "PerennialClientError",
+    "Span",
+    "Tagged",
     "Timings",
     "Unavailable",
     "Why",

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from perennial_client import _wire
 from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
 from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
-from perennial_client._types import Answer, Feedback, Why
+from perennial_client._types import Answer, Feedback, Tagged, Why
 from perennial_client._wire import Call, Ready, Reply
 
 T = TypeVar("T")
@@ -61,6 +61,17 @@ class Calls:
             self._deadline(timeout),
         )
         return answers[0] if isinstance(text, str) else answers
+
+    def tag(self, service: str, text: str | list[str], timeout: float | None) -> Steps[Tagged | list[Tagged]]:
+        texts = [text] if isinstance(text, str) else text
+        found = yield from self._in_chunks(
+            texts,
+            _wire.PREDICT_BATCH,
+            lambda chunk: _wire.texts_to_tag(service, chunk),
+            lambda chunk, reply: _wire.tagged(service, chunk, reply),
+            self._deadline(timeout),
+        )
+        return found[0] if isinstance(text, str) else found
 
     def feedback(self, row: Feedback, timeout: float | None) -> Steps[str]:
         (receipt,) = yield from self.feedback_many([row], timeout)

@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect, connect_async
-from perennial_client._types import Answer, Feedback, Why
+from perennial_client._types import Answer, Feedback, Said, Tagged, Why
 from perennial_client._wire import Reply
 
 T = TypeVar("T")
@@ -74,10 +74,24 @@ class Client:
         """
         return self._run(self._calls.predict(service, text, top_k, timeout, timings))
 
+    @overload
+    def tag(self, service: str, text: str, timeout: float | None = None) -> Tagged: ...
+
+    @overload
+    def tag(self, service: str, text: list[str], timeout: float | None = None) -> list[Tagged]: ...
+
+    def tag(self, service: str, text: str | list[str], timeout: float | None = None) -> Tagged | list[Tagged]:
+        """The spans of one text, or of each of a list, in its order; of a service that tags.
+
+        >>> client.tag("names", "Ann lives in Oslo").spans[1]  # doctest: +SKIP
+        Span(start=13, end=17, label='LOC', score=0.98)
+        """
+        return self._run(self._calls.tag(service, text, timeout))
+
     def feedback(
         self,
-        about: Answer | str,
-        label: str,
+        about: Answer | Tagged | str,
+        label: Said,
         *,
         text: str | None = None,
         source: str = "",
@@ -86,8 +100,9 @@ class Client:
     ) -> str:
         """Say which label is right; the receipt of a row that is durable once this returns.
 
-        `about` is an answer; or a prediction id, or a service's name, either with `text`. `source` names who
-        says it. `key` is made up unless given: give your own to send the same feedback again after a crash
+        `about` is an answer; or a prediction id, or a service's name, either with `text`. Of a service that
+        tags, `label` is all spans of the text, or one that is right. `source` names who says it. `key` is
+        made up unless given: give your own to send the same feedback again after a crash
         and still have one row.
 
         >>> answer = client.predict("sentiment", "a bore")  # doctest: +SKIP
@@ -198,10 +213,22 @@ class AsyncClient:
         """As `Client.predict`."""
         return await self._run(self._calls.predict(service, text, top_k, timeout, timings))
 
+    @overload
+    async def tag(self, service: str, text: str, timeout: float | None = None) -> Tagged: ...
+
+    @overload
+    async def tag(self, service: str, text: list[str], timeout: float | None = None) -> list[Tagged]: ...
+
+    async def tag(
+        self, service: str, text: str | list[str], timeout: float | None = None
+    ) -> Tagged | list[Tagged]:
+        """As `Client.tag`."""
+        return await self._run(self._calls.tag(service, text, timeout))
+
     async def feedback(
         self,
-        about: Answer | str,
-        label: str,
+        about: Answer | Tagged | str,
+        label: Said,
         *,
         text: str | None = None,
         source: str = "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 from uuid import uuid4
 
 from perennial_client._errors import BadRequest
@@ -44,6 +47,29 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A part of a text, from `start` to `end` in characters, and its label; `score` is a probability."""
+
+    start: int
+    end: int
+    label: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """The spans that a service found in one text, in order; those that score less than its threshold are left
+    out. The other fields are as in `Answer`."""
+
+    spans: tuple[Span, ...]
+    truncated: bool
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+
+@dataclass(frozen=True)
 class Cause:
     """A row that pushes an answer: towards its label by `push` over the next best one, where 1 is a whole
     label; against it where that is negative.
@@ -77,9 +103,14 @@ class Why:
     taught: tuple[Cause, ...]
 
 
+Said: TypeAlias = "str | Span | Sequence[Span]"
+"""What feedback may say: a label, all spans of a text, or one of them."""
+
+
 @dataclass(frozen=True)
 class Feedback:
-    """What a user says of a text: that `label` is right.
+    """What a user says of a text: that `label` is right. Of a service that tags it is JSON, which `on` makes
+    of spans.
 
     `key` makes it safe to send the same piece twice: the server keeps one row for one key. `prediction_id` is
     empty where no answer is at hand; such feedback is trusted less, or refused where the service says so.
@@ -95,8 +126,8 @@ class Feedback:
     @classmethod
     def on(
         cls,
-        about: Answer | str,
-        label: str,
+        about: Answer | Tagged | str,
+        label: Said,
         *,
         text: str | None = None,
         source: str = "",
@@ -104,10 +135,13 @@ class Feedback:
     ) -> Feedback:
         """Feedback on an answer, on a prediction id, or, with neither at hand, on a text put to a service.
 
+        `label` is the right one; or all spans that the text has; or one span that is right, of which alone it
+        tells (one whose label is empty says that there is none).
+
         >>> Feedback.on("sentiment", "negative", text="not exactly a masterpiece", key="7").prediction_id
         ''
         """
-        if isinstance(about, Answer):
+        if isinstance(about, Answer | Tagged):
             service, prediction_id = about.service, about.prediction_id
             text = about.text if text is None else text
         else:
@@ -115,4 +149,14 @@ class Feedback:
             prediction_id = about if dot else ""
         if text is None:
             raise BadRequest(f"feedback on {about!r} lacks its text; give text=, exactly as it was asked")
-        return cls(service, text, label, prediction_id, source, key or uuid4().hex)
+        return cls(service, text, _written(label), prediction_id, source, key or uuid4().hex)
+
+
+def _written(label: Said) -> str:
+    if isinstance(label, str):
+        return label
+    return json.dumps(_plain(label) if isinstance(label, Span) else [_plain(span) for span in label])
+
+
+def _plain(span: Span) -> dict[str, object]:
+    return {"start": span.start, "end": span.end, "label": span.label or None}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perennial_client._errors import BadRequest, PerennialClientError
-from perennial_client._types import Answer, Cause, Feedback, Timings, Why
+from perennial_client._types import Answer, Cause, Feedback, Span, Tagged, Timings, Why
 
 PREDICT_BATCH = 32
 """Texts in one request at most; a longer list travels as several."""
@@ -21,6 +21,7 @@ FEEDBACK_BATCH = 256
 
 _ANSWER = ("LABEL", "SCORE", "TRUNCATED", "TOP_LABELS", "TOP_SCORES", "PREDICTION_ID")
 _TIMINGS = "TIMINGS"
+_TAGGED = ("SPANS", "TRUNCATED", "PREDICTION_ID")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def answers(service: str, texts: Sequence[str], reply: Reply) -> list[Answer]:
             prediction_id=ids[i][0],
             text=text,
             service=service,
-            release=int(ids[i][0].split(".")[1]),
+            release=_release(ids[i][0]),
             timings=Timings(*times[i]) if times else None,
         )
         for i, text in enumerate(texts)
@@ -107,6 +108,25 @@ def receipts(rows: Sequence[Feedback], reply: Reply) -> list[str]:
     return [receipt for (receipt,) in _rows(reply, "RECEIPT", len(rows))]
 
 
+def texts_to_tag(service: str, texts: Sequence[str]) -> Infer:
+    return Infer(service, {"TEXT": _strings(texts)}, _TAGGED)
+
+
+def tagged(service: str, texts: Sequence[str], reply: Reply) -> list[Tagged]:
+    spans, truncated, ids = (_rows(reply, name, len(texts)) for name in _TAGGED)
+    return [
+        Tagged(
+            spans=tuple(Span(**span) for span in json.loads(spans[i][0])),
+            truncated=truncated[i][0],
+            prediction_id=ids[i][0],
+            text=text,
+            service=service,
+            release=_release(ids[i][0]),
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
 def inquiry(service: str, text: str, most: int | None) -> Infer:
     inputs = {"SERVICE": _strings([service]), "TEXT": _strings([text])}
     if most is not None:
@@ -125,6 +145,10 @@ def causes(service: str, reply: Reply) -> Why:
         taught=tuple(Cause(**cause) for cause in found.pop("taught")),
         **found,
     )
+
+
+def _release(prediction_id: str) -> int:
+    return int(prediction_id.split(".")[1])
 
 
 def _strings(values: Sequence[str]) -> Tensor:

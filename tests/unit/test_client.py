@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import doctest
 import inspect
+import json
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from perennial_client import (
     Feedback,
     NotFound,
     PerennialClientError,
+    Span,
     Timings,
     Unavailable,
     _types,
@@ -122,6 +124,30 @@ def test_where_the_time_went_is_told_where_it_was_asked_for(client: Any) -> None
     assert client.predict("sentiment", "a bore").timings is None
     answers = client.predict("sentiment", ["a bore", "a joy"], timings=True)
     assert [answer.timings for answer in answers] == [Timings(1.5, 0.25, 4.0, 0.5)] * 2
+
+
+def test_spans_come_in_the_order_of_the_texts(client: Any, server: FakeServer) -> None:
+    first, second = client.tag("names", ["Ann lives here", "?"])
+    assert first.spans == (Span(0, 3, "PER", 0.5),) and second.spans == ()
+    assert (first.text, first.service, first.release, first.truncated) == (
+        "Ann lives here",
+        "names",
+        3,
+        False,
+    )
+    assert client.tag("names", "?").spans == ()
+    client.feedback(first, [Span(0, 3, "ORG")], key="k")
+    _, columns = server.wire.seen[-1]
+    assert json.loads(columns["LABEL"][0]) == [{"start": 0, "end": 3, "label": "ORG"}]
+    assert columns["PREDICTION_ID"] == [first.prediction_id]
+
+
+def test_feedback_on_one_span_tells_of_it_alone() -> None:
+    said = [Feedback.on("names", Span(0, 3, name), text="Ann").label for name in ("PER", "")]
+    assert [json.loads(label) for label in said] == [
+        {"start": 0, "end": 3, "label": "PER"},
+        {"start": 0, "end": 3, "label": None},
+    ]
 
 
 def test_why_an_answer_is_as_it_is_is_told_in_types(client: Any, server: FakeServer) -> None:
@@ -320,6 +346,8 @@ def test_the_public_names_are_these() -> None:
         "Feedback",
         "NotFound",
         "PerennialClientError",
+        "Span",
+        "Tagged",
         "Timings",
         "Unavailable",
         "Why",

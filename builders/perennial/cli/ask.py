@@ -21,6 +21,7 @@ Url = Annotated[
 
 def register(app: typer.Typer) -> None:
     app.command()(predict)
+    app.command()(tag)
     app.command()(feedback)
 
 
@@ -48,11 +49,37 @@ def predict(
             say("    " + ", ".join(f"{part} {ms:.2f} ms" for part, ms in parts))
 
 
+def tag(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask, of the task tag.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service that tags for the spans of texts."""
+    with Client(url or _running(settings_of(context))) as client:
+        answers = client.tag(service, texts)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    for answer in answers:
+        say(repr(answer.text))
+        for span in answer.spans:
+            words = answer.text[span.start : span.end]
+            say(f"    {span.label} {span.score:.3f}  {words!r} at {span.start}-{span.end}")
+        say(f"    id {answer.prediction_id}")
+
+
 def feedback(
     context: typer.Context,
     service: Annotated[str, typer.Argument(help="The service that answered.")],
     text: Annotated[str, typer.Argument(help="The text that was asked.")],
-    label: Annotated[str, typer.Argument(help="The label that it should have had.")],
+    label: Annotated[
+        str,
+        typer.Argument(
+            help="The label that it should have had; of a service that tags JSON of its spans, or of one."
+        ),
+    ],
     prediction_id: Annotated[str | None, typer.Option("--id", help="The answer's prediction id.")] = None,
     source: Annotated[str, typer.Option(help="Who says so.")] = "",
     key: Annotated[str | None, typer.Option(help="Idempotency key.", show_default="a new one")] = None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import time
 from contextlib import nullcontext
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +24,9 @@ from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up, mend, running_pid, watched
 from perennial.jobs.worker import Worker
-from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.protocols import Sample
+from perennial.repository.layout import WARMUP
 from perennial.server import embedded
 from perennial.server.runinfo import RunInfo, find_running
 from perennial.store_protocol import WORKER
@@ -92,15 +95,19 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
 
 def greet(server: RunInfo, shop: Workshop) -> None:
     """What to type next."""
-    service = shop.released()[0]
-    body = '{"inputs":[{"name":"TEXT","datatype":"BYTES","shape":[1,1],"data":["a joy to watch"]}]}'
-    python = f'Client("{server.grpc_url}").predict("{service}", "a joy to watch")'
-    names = ", ".join(shop.released())
+    bundle, names = known_service(shop, shop.released()[0]), ", ".join(shop.released())
+    service, labels = bundle.service, plugins.labels_of(bundle.manifest["task"])
+    texts = json.loads((bundle.folder / WARMUP).read_text())
+    text = sorted(texts, key=len)[len(texts) // 2]
+    label = labels.some(text, bundle.manifest["labels"])
+    asked = {"inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]}
+    python = f'Client("{server.grpc_url}").{labels.verb}("{service}", {text!r})'
     console.print(f"serving {names} at {server.http_url} and {server.grpc_url}", style="bold green")
     for what, line in (
-        ("ask it", f"curl -s {server.http_url}/v2/models/{service}/infer -d '{body}'"),
+        ("ask it", f"perennial {labels.verb} {service} {quote(text)}"),
+        ("over HTTP", f"curl -s {server.http_url}/v2/models/{service}/infer -d {quote(json.dumps(asked))}"),
         ("from Python", f"from perennial_client import Client; print({python})"),
-        ("correct it", f'perennial feedback {service} "a joy to watch" positive'),
+        ("correct it", f"perennial feedback {service} {quote(text)} {quote(label)}"),
         ("stop", "Ctrl-C, or `perennial down`"),
     ):
         say(f"{what:>12}:  {line}")
