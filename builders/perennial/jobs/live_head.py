@@ -48,6 +48,9 @@ class Judged:
     figures: Mapping[str, Any]
 
 
+_Told = tuple[FeedbackRow, Evidence]
+
+
 class LiveHead:
     def __init__(self, bundle: Bundle, wish: Wish) -> None:
         self.bundle = bundle
@@ -62,7 +65,7 @@ class LiveHead:
         self._held, self._told = self._empty(), self._empty()
         self._held.add(self.anchors.held())
         self._known_judges = self._empty()
-        self._latest: dict[tuple[bytes, str], tuple[FeedbackRow, Evidence]] = {}
+        self._latest: dict[tuple[bytes, str], _Told] = {}
         self._before = self._score(None)
 
     @property
@@ -96,15 +99,18 @@ class LiveHead:
 
     def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
         """Learn rows. Of what a source says of a text its latest row counts, in whatever order they come."""
+        new, gone = list[_Told](), list[_Told]()
         for row, kept in zip(rows, described, strict=True):
             said_of = (fingerprint(row.text), source_of(row))
             former = self._latest.get(said_of)
             if former and former[0].row >= row.row:
                 continue
             if former:
-                self._change(Statistics.remove, *former)
+                gone.append(former)
             self._latest[said_of] = (row, self._evidence(row, kept))
-            self._change(Statistics.add, *self._latest[said_of])
+            new.append(self._latest[said_of])
+        self._change(Statistics.add, new)
+        self._change(Statistics.remove, gone)
 
     def solve(self) -> Solution:
         """The head of all rows, as it is in force."""
@@ -136,13 +142,14 @@ class LiveHead:
         """How often taught rows count, and what a head that saw no golden text then scores on them."""
         blind = self._told.without(self._known_judges)
         found, low, high = (math.inf, self._before), 0, len(HOLDS)
+        place = 0  # nearly always enough
         while low < high:
-            middle = (low + high) // 2
-            after = self._score(self._solved(blind, HOLDS[middle]).weights)
+            after = self._score(self._solved(blind, HOLDS[place]).weights)
             if all(after[name] >= value - self._wish.margin for name, value in self._before.items()):
-                found, high = (HOLDS[middle], after), middle
+                found, high = (HOLDS[place], after), place
             else:
-                low = middle + 1
+                low = place + 1
+            place = (low + high) // 2
         return found
 
     def _solved(self, told: Statistics, hold: float) -> Solution:
@@ -150,10 +157,11 @@ class LiveHead:
             told, hold = self._empty(), 1
         return told.solve(self._wish.ridge, self._wish.balance, self._held, hold)
 
-    def _change(self, how: Callable[[Statistics, Evidence], None], row: FeedbackRow, seen: Evidence) -> None:
-        how(self._told, seen)
-        if fingerprint(row.text) in self._judging:
-            how(self._known_judges, seen)
+    def _change(self, how: Callable[[Statistics, Evidence], None], told: Sequence[_Told]) -> None:
+        judging = [seen for row, seen in told if fingerprint(row.text) in self._judging]
+        for statistics, some in ((self._told, [seen for _, seen in told]), (self._known_judges, judging)):
+            if some:
+                how(statistics, joined(some))
 
     def _evidence(self, row: FeedbackRow, kept: HeadRow) -> Evidence:
         columns = self.codec.columns(Example(row.text, row.label))

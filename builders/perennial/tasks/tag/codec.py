@@ -129,8 +129,12 @@ class TagCodec:
         """The spans of a text, of whose words these are the probabilities (words, classes) and the places."""
         best = probabilities.argmax(axis=1)
         sure = probabilities[np.arange(len(best)), best]
-        made = spans([self.classes[column] for column in best], of_text)
-        found = [_Found(span, float(sure[place].mean())) for span, place in made]
+        made = spans([self.classes[column] for column in best.tolist()], of_text)
+        summed = np.concatenate([[0.0], np.cumsum(sure)]).tolist()
+        found = [
+            _Found(span, (summed[place.stop] - summed[place.start]) / (place.stop - place.start))
+            for span, place in made
+        ]
         return [one for one in found if one.score >= self._known.threshold]
 
     def _tensors(self, encodings: Sequence[Any]) -> Tensors:
