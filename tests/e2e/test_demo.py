@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 NEW_WORDS = dict(zip(LABELS, ("zzz", "mmm", "xxx"), strict=True))
-TRAINING = TrainingSettings(epochs=8, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
+TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=2e-3, trainable_layers=2, threads=1)
 TEACH = ServiceSettings(
     build=TRAINING,
     rebuild=TRAINING,
