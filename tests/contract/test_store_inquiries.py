@@ -43,6 +43,7 @@ def test_what_nobody_fetches_is_gone_after_a_minute(store: Store, monkeypatch: p
     store.tell(forsaken[0], {"label": "positive"})
     later = time.time() + _inquiries.KEPT_S + 1
     monkeypatch.setattr(time, "time", lambda: later)
+    assert store.inquiries() == [], "nobody is told of what nobody waits for"
     number = store.inquire("mood", "a text", 8)
     assert store.inquiries() == [Inquiry(number, "mood", "a text", 8)]
     assert store.told(forsaken[0]) is None

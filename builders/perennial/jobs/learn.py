@@ -182,6 +182,9 @@ class FastLoop(threading.Thread):
                 told = _without_words(self._why(inquiry))
             except PerennialError as error:
                 told = {"error": str(error)}
+            except Exception as error:  # a defect here must not keep heads from learning
+                _log.exception("an answer of %s was not explained", inquiry.service)
+                told = {"error": f"the worker failed to explain it ({type(error).__name__}); see its log"}
             self._shop.store.tell(inquiry.number, told)
 
     def _why(self, inquiry: Inquiry) -> dict[str, Any]:
@@ -195,12 +198,12 @@ class FastLoop(threading.Thread):
 
 def _without_words(told: dict[str, Any]) -> dict[str, Any]:
     """What may be told to anyone who asks: rows by their numbers, and nothing that others wrote."""
-    shown = {kind: [_numbers(cause) for cause in told[kind]] for kind in ("corrections", "taught")}
+    words = ("text", "source")
+    shown = {
+        kind: [{name: value for name, value in cause.items() if name not in words} for cause in told[kind]]
+        for kind in ("corrections", "taught")
+    }
     return {**told, **shown}
-
-
-def _numbers(cause: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in cause.items() if name not in {"text", "source"}}
 
 
 def why(shop: Workshop, service: str, text: str, most: int) -> dict[str, Any]:

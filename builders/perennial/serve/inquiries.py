@@ -28,7 +28,6 @@ PATIENCE_S = 8.0
 class Inquiries:
     def __init__(self, store: Store, patience_s: float = PATIENCE_S) -> None:
         self._store, self._patience_s = store, patience_s
-        self._services = KnownServices(store)
 
     def take(self, requests: Sequence[Tensors]) -> list[Outcome]:
         """JSON for each request, which holds one text; or its error."""
@@ -45,8 +44,7 @@ class Inquiries:
             return error
 
     def _ask(self, request: Tensors) -> int:
-        self._services.begin_batch()
-        service = self._services.named(decoded("SERVICE", request["SERVICE"].item()))
+        service = KnownServices(self._store).named(decoded("SERVICE", request["SERVICE"].item()))
         text, most = asked_text(request["TEXT"].item(), service), int(request.get("MOST", USUAL).item())
         if not 1 <= most <= MOST:
             raise BadRequest(f"MOST is {most} and must be from 1 to {MOST}")

@@ -32,7 +32,8 @@ def add(connection: Connection, service: str, text: str, most: int) -> int:
 
 
 def waiting(connection: Connection) -> list[Inquiry]:
-    query = select(*_columns).where(inquiries.c.told.is_(None)).order_by(inquiries.c.number)
+    asked = inquiries.c.told.is_(None) & (inquiries.c.asked_at >= time.time() - KEPT_S)
+    query = select(*_columns).where(asked).order_by(inquiries.c.number)
     return [Inquiry(*found) for found in connection.execute(query)]
 
 
