@@ -22,6 +22,7 @@ GROUND = {
     "children",
     "errors",
     "heads",
+    "losses",
     "machine",
     "memory",
     "names",
@@ -44,6 +45,7 @@ GROUND = {
 
 FENCES = {
     "torch": (
+        "losses.py",
         "protocols.py",
         "tasks/*/train.py",
         "encoders/*",

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import cross_entropy, one_hot
 
+from perennial import losses
 from perennial.encoders import anatomy, graph, moving, network
 from perennial.encoders.network import Encoder, Reading
 from perennial.types import MADE_UP, UNTOLD, Array, Example, Moving, Precision, Scores, Tensors
@@ -91,12 +92,9 @@ class EncoderTask(ABC):
 
     def loss(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each piece times its text's weight, averaged over those that are told."""
-        columns = self.columns(model, batch)
-        costs = cross_entropy(self.logits(model, batch), columns, reduction="none", ignore_index=UNTOLD)
-        weights = torch.tensor([example.weight for example in batch], device=costs.device)
-        counts = torch.tensor(self.pieces(model, batch), device=costs.device)
-        told = (columns != UNTOLD).sum().clamp(min=1)
-        return (costs * weights.repeat_interleave(counts)).sum() / told
+        logits = self.logits(model, batch)
+        weights = losses.weights_of(batch, self.pieces(model, batch), logits)
+        return losses.cross_entropy(logits, self.columns(model, batch), weights)
 
     def logits(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
         ids, mask = _ids(model, [example.text for example in batch])
@@ -122,12 +120,12 @@ class EncoderTask(ABC):
         return anatomy.shallower(model, layers)
 
     def importance(self, model: Encoder, examples: Sequence[Example]) -> tuple[list[Array], list[Array]]:
-        def losses() -> Iterator[Tensor]:
+        def costs() -> Iterator[Tensor]:
             rows = sorted(examples, key=lambda row: len(row.text))
             for start in range(0, len(rows), _AT_ONCE):
                 yield self.loss(model, rows[start : start + _AT_ONCE])
 
-        return anatomy.importance(model, losses)
+        return anatomy.importance(model, costs)
 
     def narrower(
         self, model: Encoder, heads: Sequence[Sequence[int]], neurons: Sequence[Sequence[int]]

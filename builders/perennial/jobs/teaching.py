@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from perennial.learners._losses import softened
+from perennial.losses import softened
 from perennial.protocols import Compressible, Learner, Trainable
 from perennial.types import Array, Example
 

@@ -17,8 +17,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from perennial.learners._frozen import answers
-from perennial.learners._losses import cross_entropy, weights_of
 from perennial.learners._rehearsal import evenly, rehearsed, still_true
+from perennial.losses import cross_entropy, weights_of
 from perennial.protocols import Trainable
 from perennial.types import UNTOLD, Example
 

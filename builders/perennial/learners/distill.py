@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from perennial.learners._batching import by_length
 from perennial.learners._frozen import answers
-from perennial.learners._losses import cross_entropy, softened, weights_of
+from perennial.losses import cross_entropy, softened, weights_of
 from perennial.protocols import Trainable
 from perennial.types import Example
 

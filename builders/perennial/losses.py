@@ -1,4 +1,4 @@
-"""The parts that losses are made of, where a learner needs more than its task's own."""
+"""The parts that the losses of tasks and of learners are made of."""
 
 from __future__ import annotations
 
