@@ -32,3 +32,11 @@ def built(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from flow.workshops import build_first
 
     return build_first(tiny_encoder, tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="session")
+def built_tagger(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `built`, of a tiny service that tags."""
+    from flow.workshops import build_tagger
+
+    return build_tagger(tiny_encoder, tmp_path_factory.mktemp("built-tagger"))

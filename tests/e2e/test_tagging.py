@@ -12,15 +12,12 @@ from typing import Any
 
 import pytest
 
-from flow.test_tagging import TAGGING, built_tagger, news
-from flow.workshops import SERVICE
+from flow.workshops import SERVICE, TAG, news_with_spans
 from installation import Installation
 from perennial.repository.layout import copy_own_models
 from perennial_client import AsyncClient, BadRequest, Client, Feedback, Span
 from serving import within
 from tiny import tiny_spans
-
-__all__ = ["built_tagger"]
 
 pytestmark = pytest.mark.e2e
 
@@ -36,7 +33,7 @@ def running(
     folder = shutil.copytree(built_tagger, tmp_path_factory.mktemp("tagging-home") / "home")
     copy_own_models(ROOT / "model_repository", folder / "repository")
     home = Installation(folder)
-    home.environment[f"PERENNIAL_SERVICES__{SERVICE.upper()}"] = TAGGING.model_dump_json()
+    home.environment[f"PERENNIAL_SERVICES__{SERVICE.upper()}"] = TAG.model_dump_json()
     with home.up() as (_, urls):
         yield home, urls
 
@@ -88,7 +85,7 @@ def test_flat_tensors_say_the_same(running: tuple[Installation, dict[str, str]])
 def test_corrected_spans_change_the_next_answers(running: tuple[Installation, dict[str, str]]) -> None:
     home, urls = running
     with Client(urls["grpc"]) as client:
-        rows = [(row.text, [_span(row)] if row.label != "[]" else []) for row in news(60)]
+        rows = [(row.text, [_span(row)] if row.label != "[]" else []) for row in news_with_spans(60)]
         client.feedback_many([Feedback.on(SERVICE, spans, text=text) for text, spans in rows])
         assert within(30, lambda: [span.label for span in client.tag(SERVICE, NEW).spans] == ["GOOD"])
         answer = client.tag(SERVICE, NEW)

@@ -12,55 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flow.workshops import SERVICE, TEACH, run
-from perennial.config import ServiceSettings, Settings
+from flow.workshops import SERVICE, TAG, TAUGHT_TAGS, built, news_with_spans, run, workshop
 from perennial.jobs import data
 from perennial.jobs.learn import open_head
 from perennial.jobs.live_head import LiveHead
 from perennial.jobs.why import explain
-from perennial.jobs.workshop import Workshop, open_workshop, pipeline_of
+from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.plugins import labels_of
 from perennial.types import Example, FeedbackRow, NewFeedback
-from tiny import SPAN_LABELS, spoken, tiny_spans
-
-NEWS = {"zzz": "BAD", "mmm": "", "xxx": "GOOD"}
-"""What words of a new domain are, which the first release never saw."""
-
-
-TRAINING = TEACH.build.model_copy(update={"learning_rate": 2e-3})
-TAGGING = TEACH.model_copy(update={"build": TRAINING, "rebuild": TRAINING})
-
-
-def workshop(folder: Path, service: ServiceSettings = TAGGING) -> Workshop:
-    settings = Settings(state=folder / "var", repository=folder / "repository", services={SERVICE: service})
-    return open_workshop(settings)
-
-
-@pytest.fixture(scope="module")
-def built_tagger(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tagging") / "copy"
-    folder.mkdir()
-    file = folder / "data.jsonl"
-    rows = ({"text": row.text, "label": json.loads(row.label)} for row in tiny_spans(1500))
-    file.write_text("\n".join(map(json.dumps, rows)))
-    shop = workshop(folder)
-    payload = {"task": "tag", "from": str(tiny_encoder), "data": str(file)}
-    done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
-    assert done.state == "kept", done.detail
-    shop.store.close()
-    return folder
+from tiny import SPAN_LABELS, tiny_spans
 
 
 @pytest.fixture
 def shop(built_tagger: Path, tmp_path: Path) -> Iterator[Workshop]:
-    opened = workshop(shutil.copytree(built_tagger, tmp_path / "copy"))
+    opened = workshop(shutil.copytree(built_tagger, tmp_path / "copy"), TAG)
     yield opened
     opened.store.close()
-
-
-def news(count: int) -> list[Example]:
-    words = [*NEWS]
-    return [spoken(number, word := words[number % 3], NEWS[word]) for number in range(count)]
 
 
 def right(pipeline: Any, rows: list[Example]) -> float:
@@ -87,7 +54,7 @@ def test_a_build_of_spans_serves_and_is_judged(shop: Workshop) -> None:
 
 
 def test_corrected_spans_move_the_head_and_other_texts_hardly(shop: Workshop) -> None:
-    pipeline, known, rows = pipeline_of(shop.bundle(SERVICE, 1)), tiny_spans(60), news(120)
+    pipeline, known, rows = pipeline_of(shop.bundle(SERVICE, 1)), tiny_spans(60), news_with_spans(120)
     before = right(pipeline, rows[60:])
     live = taught(shop, rows[:60])
     assert sum(live.pieces()[:60]) == 60 * 5, "a piece is a word"
@@ -97,7 +64,7 @@ def test_corrected_spans_move_the_head_and_other_texts_hardly(shop: Workshop) ->
 
 
 def test_the_rows_that_push_a_word_are_those_that_are_like_it(shop: Workshop) -> None:
-    live = taught(shop, news(60))
+    live = taught(shop, news_with_spans(60))
     (said,) = pipeline_of(shop.bundle(SERVICE, 1)).outputs(["day 777 it was xxx"])
     told = explain(live, said, most=3)
     assert told["label"] == "B-GOOD at 15-18" and told["rows"] == 60
@@ -107,7 +74,7 @@ def test_the_rows_that_push_a_word_are_those_that_are_like_it(shop: Workshop) ->
 
 
 def test_feedback_in_any_form_is_learned_by_a_rebuild(shop: Workshop) -> None:
-    labels, rows = labels_of("tag"), news(400)
+    labels, rows = labels_of("tag"), news_with_spans(400)
     said = [labels.read(_as_people_write(n, row), row.text, SPAN_LABELS) for n, row in enumerate(rows)]
     shop.store.add_feedback(
         [NewFeedback(SERVICE, row.text, label) for row, label in zip(rows, said, strict=True)]
@@ -115,7 +82,7 @@ def test_feedback_in_any_form_is_learned_by_a_rebuild(shop: Workshop) -> None:
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
     assert done.state == "kept", done.detail
     bundle = shop.bundle(SERVICE, 2)
-    assert right(pipeline_of(bundle), news(460)[400:]) > 0.9
+    assert right(pipeline_of(bundle), news_with_spans(460)[400:]) > 0.9
     assert right(pipeline_of(bundle), tiny_spans(60)) > 0.85
     memory = data.read(bundle.folder / "data/memory.jsonl")
     assert {row.label[0] for row in memory if row.row} == {"[", "{"}, "one span alone stays what it is"
@@ -139,23 +106,19 @@ def test_feedback_on_words_that_were_cut_tells_the_head_nothing(shop: Workshop) 
 
 def test_a_tagger_begins_as_it_is(shop: Workshop, tmp_path: Path) -> None:
     start = shop.bundle(SERVICE, 1).folder / "checkpoint"
-    new = workshop(tmp_path / "given")
-    payload = {"task": "tag", "from": str(start), "data": ""}
-    done = run(new, new.store.enqueue(SERVICE, "build", "test", payload))
-    assert done.state == "kept", done.detail
-    bundle = new.bundle(SERVICE, 1)
-    new.store.close()
+    folder = built(workshop(tmp_path, TAG), tmp_path, "tag", start, [])
+    bundle = workshop(folder, TAG).bundle(SERVICE, 1)
     assert bundle.manifest["labels"] == [*SPAN_LABELS]
     assert right(pipeline_of(bundle), tiny_spans(30)) > 0.9
 
 
 def test_texts_whose_words_are_spans_are_not_augmented(built_tagger: Path, tmp_path: Path) -> None:
-    augmenting = TRAINING.model_copy(update={"augment": ("word-dropout",)})
+    augmenting = TAUGHT_TAGS.model_copy(update={"augment": ("word-dropout",)})
     shop = workshop(
         shutil.copytree(built_tagger, tmp_path / "copy"),
-        TAGGING.model_copy(update={"rebuild": augmenting}),
+        TAG.model_copy(update={"rebuild": augmenting}),
     )
-    shop.store.add_feedback([NewFeedback(SERVICE, row.text, row.label) for row in news(300)])
+    shop.store.add_feedback([NewFeedback(SERVICE, row.text, row.label) for row in news_with_spans(300)])
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
     shop.store.close()
     assert done.state == "failed" and "changes the words of texts" in done.detail

