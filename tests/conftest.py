@@ -27,6 +27,14 @@ def tiny_release(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def tiny_tagger_release(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tiny.tiny_tagger_release`, made once."""
+    from tiny import tiny_tagger_release
+
+    return tiny_tagger_release(tiny_encoder, tmp_path_factory.mktemp("tiny-tagger"))
+
+
+@pytest.fixture(scope="session")
 def built(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which release 1 of a tiny service serves, made once by a whole build; copy it."""
     from flow.workshops import build_first

@@ -86,16 +86,27 @@ def tiny_tagger(folder: Path, temperature: float = 1.0, threshold: float = 0.0) 
 
 
 def tiny_release(encoder: Path, folder: Path) -> Path:
-    """A classifier that knows the tone words: checkpoint/, the exported model.onnx and the codec's files."""
+    """A classifier that knows the tone words: see `taught`."""
+    return taught("classify", encoder, LABELS, tiny_examples(48), 25, folder)
+
+
+def tiny_tagger_release(encoder: Path, folder: Path) -> Path:
+    """A tagger that knows the tone words: see `taught`."""
+    return taught("tag", encoder, SPAN_LABELS, tiny_spans(48), 120, folder)
+
+
+def taught(
+    name: str, encoder: Path, labels: tuple[str, ...], examples: list[Example], steps: int, folder: Path
+) -> Path:
+    """What a task learned of examples: checkpoint/, the exported model.onnx and the codec's files."""
     import torch
 
     from perennial import plugins
 
-    task = plugins.get("tasks/classify", "train")()
-    model = task.load(encoder, LABELS)
-    examples = tiny_examples(48)
+    task = plugins.get(f"tasks/{name}", "train")()
+    model = task.load(encoder, labels)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(25):
+    for _ in range(steps):
         optimizer.zero_grad()
         task.loss(model, examples).backward()
         optimizer.step()

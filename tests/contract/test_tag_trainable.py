@@ -26,20 +26,9 @@ def task() -> Any:
     return plugins.get("tasks/tag", "train")()
 
 
-@pytest.fixture(scope="module")
-def release(task: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tagger that knows the tone words: checkpoint/, model.onnx and the codec's files."""
-    folder = tmp_path_factory.mktemp("tagger")
-    model = task.load(tiny_encoder, SPAN_LABELS)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(120):
-        optimizer.zero_grad()
-        task.loss(model, EXAMPLES).backward()
-        optimizer.step()
-    task.save(model, folder / "checkpoint")
-    task.export(model, folder)
-    task.write_codec(model, EXAMPLES, folder, abstain_below=0.0)
-    return folder
+@pytest.fixture
+def release(tiny_tagger_release: Path) -> Path:
+    return tiny_tagger_release
 
 
 def loaded(task: Any, release: Path) -> Any:
@@ -93,15 +82,6 @@ def test_its_own_score_is_what_the_codec_says_of_the_session_and_of_the_graph(
         theirs = codec.score(Pipeline(codec, session).answers([row.text for row in mixed]), mixed)
         assert ours.metrics == theirs.metrics
         assert ours.correct.tolist() == theirs.correct.tolist()
-
-
-def test_the_graph_takes_and_gives_what_the_codec_names(release: Path) -> None:
-    import onnx
-
-    signature = plugins.get("tasks/tag", "codec")(release).signature
-    graph = onnx.load(release / "model.onnx")
-    assert [value.name for value in graph.graph.input] == [spec.name for spec in signature.engine_in]
-    assert [value.name for value in graph.graph.output] == [spec.name for spec in signature.engine_out]
 
 
 def test_a_tagger_of_transformers_keeps_its_own_head(task: Any, tiny_encoder: Path, tmp_path: Path) -> None:

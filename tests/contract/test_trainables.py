@@ -234,11 +234,15 @@ def test_its_own_score_is_what_the_codec_says_of_the_session(task: Any, tiny_rel
     assert ours.correct.tolist() == theirs.correct.tolist()
 
 
-def test_the_graph_takes_and_gives_what_the_codec_names(tiny_release: Path) -> None:
+@pytest.mark.parametrize(("name", "built"), [("classify", "tiny_release"), ("tag", "tiny_tagger_release")])
+def test_the_graph_takes_and_gives_what_the_codec_names(
+    name: str, built: str, request: pytest.FixtureRequest
+) -> None:
     import onnx
 
-    signature = plugins.get("tasks/classify", "codec")(tiny_release).signature
-    graph = onnx.load(tiny_release / "model.onnx")
+    release: Path = request.getfixturevalue(built)
+    signature = plugins.get(f"tasks/{name}", "codec")(release).signature
+    graph = onnx.load(release / "model.onnx")
     assert [value.name for value in graph.graph.input] == [spec.name for spec in signature.engine_in]
     assert [value.name for value in graph.graph.output] == [spec.name for spec in signature.engine_out]
     assert not any(node.metadata_props for node in graph.graph.node)  # they hold paths of this machine
