@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -42,7 +43,8 @@ def copy_release(
     previous: int,
     break_engine: Break | None = None,
 ) -> Bundle:
-    """The bundle's files under another number; its engine file broken if told so.
+    """The bundle's files under another number, without a history: the feedback that it learned is not where
+    the copy will serve, and numbers there are others' rows. Its engine file is broken if told so.
 
     What is served is copied: Triton takes a link that comes or goes for a change of the file, since that
     changes its ctime, and would initialise every other release that shares the file again.
@@ -50,10 +52,15 @@ def copy_release(
     shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST, *NOT_SERVED))
     for name in NOT_SERVED:
         shutil.copytree(bundle.folder / name, folder / name, copy_function=os.link)
+    for path in (folder / "data").glob("*.jsonl"):
+        numberless = [replace(example, row=None) for example in data.read(path)]
+        path.unlink()  # it is the original's as well
+        data.write(path, numberless)
     if break_engine:
         engine = folder / bundle.manifest["file"]
         engine.write_bytes(break_engine(engine.read_bytes()))
-    lineage = {**bundle.manifest["lineage"], "previous": previous}
+    alone = {"previous": previous, "parent": 0, "feedback_rows": []}
+    lineage = {**bundle.manifest["lineage"], **alone}
     return write_manifest(folder, {**bundle.manifest, "release": release, "lineage": lineage})
 
 
