@@ -17,7 +17,7 @@ from perennial.pipeline import Pipeline, engine_inputs, longest_input
 from perennial.protocols import Engine
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Exported
-from tiny import tiny_examples
+from tiny import SPAN_LABELS, tiny_examples, tiny_spans
 
 Built = Callable[[str], Path]
 
@@ -93,6 +93,23 @@ def test_padding_and_neighbours_change_no_answer(runner: Engine, built: Built) -
     together = session.run({"input_ids": padded, "attention_mask": (padded > 0).astype(np.int64)})
     assert together["logits"].dtype == np.float32
     np.testing.assert_allclose(together["logits"], np.repeat(alone["logits"], 3, axis=0), atol=1e-5)
+
+
+def test_a_graph_of_windows_runs_at_any_length(
+    runner: Engine, tiny_tagger_release: Path, tmp_path: Path
+) -> None:
+    codec = plugins.get("tasks/tag", "codec")(tiny_tagger_release)
+    texts = [example.text for example in tiny_spans(8)]
+    exported = Exported(tiny_tagger_release, engine_inputs(codec, texts), longest_input(codec))
+    session = runner.open(runner.build(exported, tmp_path, "fp32"), threads=1)
+    task = plugins.get("tasks/tag", "train")()
+    network = task.session(task.load(tiny_tagger_release / "checkpoint", SPAN_LABELS))
+    for words in (2, 60, 61, 300, 10_000):
+        (tensors,) = engine_inputs(codec, ["bad " * words])
+        wanted, got = network.run(tensors), session.run(tensors)
+        for name in ("logits", "features"):
+            np.testing.assert_allclose(got[name], wanted[name], atol=1e-4)
+    session.close()
 
 
 def test_callers_at_once_each_get_their_own_answer(runner: Engine, exported: Exported, built: Built) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from perennial import plugins
+from perennial.encoders.windows import served
 from perennial.errors import ConfigError, TrainingFailed
 from perennial.jobs import teaching
 from perennial.pipeline import Pipeline
@@ -70,6 +72,34 @@ def test_it_learns_and_what_is_saved_is_what_is_loaded(task: Any, release: Path,
     assert task.labels(release / "checkpoint") == [*SPAN_LABELS]
 
 
+def test_what_is_learned_of_a_long_text_is_found_in_each_window(task: Any, release: Path) -> None:
+    long = " ".join(f"day {number} it was {'bad' if number % 3 else 'plain'}" for number in range(40))
+    places = [place for place in range(len(long)) if long.startswith("bad", place)]
+    example = Example(long, label(*([place, place + 3, "BAD"] for place in places)))
+    model, codec = loaded(task, release), plugins.get("tasks/tag", "codec")(release)
+    assert model.tokens.max_tokens < task.pieces(model, [example])[0]
+    sure = task.score(model, [example]).metrics["entity_f1"]
+    assert sure > 0.5
+    with closing(task.session(model)) as session:
+        answers = Pipeline(codec, session).answers([long])
+    assert codec.score(answers, [example]).metrics["entity_f1"] == sure
+    graph = plugins.get("engines", "onnxruntime")().open(release / "model.onnx", 1)
+    with closing(graph):
+        assert Pipeline(codec, graph).answers([long])[0]["LABEL"] == answers[0]["LABEL"]
+
+
+def test_windows_are_run_as_rows_of_their_own_would_be(task: Any, release: Path) -> None:
+    model = loaded(task, release).eval()
+    ids = torch.randint(5, 40, (2, 150), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    mask[1, 70:] = 0
+    logits, features = served(model)(ids, mask)
+    for row, start, end in ((0, 0, 64), (0, 64, 128), (0, 128, 150), (1, 0, 64), (1, 64, 70)):
+        alone = model(ids[row : row + 1, start:end], mask[row : row + 1, start:end])
+        torch.testing.assert_close(logits[row, start:end], alone[0][0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(features[row, start:end], alone[1][0], rtol=0, atol=1e-5)
+
+
 def test_its_own_score_is_what_the_codec_says_of_the_session_and_of_the_graph(
     task: Any, release: Path
 ) -> None:
@@ -95,7 +125,8 @@ def test_a_tagger_of_transformers_keeps_its_own_head(task: Any, tiny_encoder: Pa
     theirs.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
     model = task.load(tmp_path, SPAN_LABELS).eval()
-    ids, mask = (torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode([TEXT])))
+    (placed,) = model.tokens.placed([TEXT])
+    ids, mask = (torch.from_numpy(array) for array in model.tokens.pad([placed.ids]))
     with torch.inference_mode():
         wanted = theirs(input_ids=ids, attention_mask=mask).logits[0].numpy()
     columns = [list(names.values()).index(name) for name in model.labels]

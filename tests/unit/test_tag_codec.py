@@ -60,9 +60,31 @@ def test_spans_below_the_threshold_are_left_out(tmp_path: Path) -> None:
     assert answer(codec, output(codec, "so bad", ["O", "B-BAD"], sure=3.0))["LABEL"].item() != b"[]"
 
 
-def test_what_is_too_long_is_cut_and_flagged(codec: TagCodec) -> None:
-    (encoded,) = codec.encode([request_of(["bad " * 80, "bad"])])
-    assert encoded["input_ids"].shape == (2, 64)
+def test_a_long_text_is_read_in_windows_end_to_end_and_each_word_once(codec: TagCodec) -> None:
+    """Windows of 62 words, of which each shares 16 with the next one."""
+    (encoded,) = codec.encode([request_of(["bad " * 100, "bad"])])
+    assert encoded["input_ids"].shape == (2, 64 + 64 - (62 + 46 - 100))
+    first = encoded["WORDS"][0, :, 0] >= 0
+    starts = encoded["WORDS"][0, first, 0].tolist()
+    assert sorted(starts) == [*range(0, 400, 4)]
+    assert first[:64].sum() == 54, "each stands where it is further from the edge"
+    assert encoded["TRUNCATED"].tolist() == [[False], [False]]
+
+
+def test_a_word_that_an_edge_cuts_is_told_whole(codec: TagCodec) -> None:
+    """Its tokens are 53 to 72 of the text, the last of the first window 61 and the first of the second 46."""
+    text = f"{'bad ' * 53}{'z' * 20} bad"
+    (encoded,) = codec.encode([request_of([text])])
+    placed = encoded["WORDS"][0]
+    assert [212, 232] in placed.tolist() and [233, 236] in placed.tolist()
+    assert (placed[:, 0] >= 0).sum() == 55
+    ((span,),) = [json.loads(answer(codec, output(codec, text, ["O"] * 53 + ["B-BAD", "O"]))["LABEL"].item())]
+    assert span == [212, 232, "BAD"]
+
+
+def test_what_is_too_long_for_windows_is_cut_and_flagged(codec: TagCodec) -> None:
+    (encoded,) = codec.encode([request_of(["bad " * 1000, "bad " * 380])])
+    assert encoded["input_ids"].shape == (2, 8 * 64)
     assert encoded["TRUNCATED"].tolist() == [[True], [False]]
 
 
@@ -79,8 +101,8 @@ def test_rows_of_evidence_are_the_words_that_are_told_of(codec: TagCodec) -> Non
 
 
 def test_what_tells_of_no_word_is_no_evidence(codec: TagCodec) -> None:
-    text = "bad " * 80
-    cut = Example(text, json.dumps({"start": 316, "end": 319, "label": "GOOD"}))
+    text = "bad " * 1000
+    cut = Example(text, json.dumps({"start": 3996, "end": 3999, "label": "GOOD"}))
     (encoded,) = codec.encode([request_of([text])])
     logits = np.zeros((1, encoded["input_ids"].shape[1], 5), np.float32)
     said = {"logits": logits, "features": np.zeros((*logits.shape[:2], 32), np.float32), **encoded}

@@ -12,6 +12,7 @@ import torch
 from torch.export import Dim
 
 from perennial.encoders.network import Encoder
+from perennial.encoders.windows import served
 from perennial.errors import Broken
 from perennial.quiet import quiet
 from perennial.types import GRAPH, PROGRAM
@@ -51,7 +52,7 @@ def _trace(model: Encoder) -> Any:
     free = {0: Dim("batch"), 1: Dim("tokens")}
     try:
         return torch.onnx.export(
-            model,
+            served(model),
             _tensors(model, _TEXTS),
             input_names=["input_ids", "attention_mask"],
             output_names=["logits", "features"],
@@ -67,11 +68,11 @@ def _trace(model: Encoder) -> Any:
 
 def _compare(program: Any, model: Encoder) -> None:
     """Ask both in a shape that the trace never saw, with other padding, and one text alone."""
-    traced = program.exported_program.module()
-    for texts in ([*_TEXTS, "one more"], ["alone"]):
+    traced, whole = program.exported_program.module(), served(model)
+    for texts in ([*_TEXTS, "one more"], ["alone"], ["at length " * model.tokens.max_tokens]):
         asked = _tensors(model, texts)
         with torch.inference_mode():
-            both = zip(traced(*asked), model(*asked), strict=True)
+            both = zip(traced(*asked), whole(*asked), strict=True)
             difference = max(float((ours - theirs).abs().max()) for ours, theirs in both)
         if not difference <= _TOLERANCE:
             shape = tuple(asked[0].shape)
@@ -79,7 +80,9 @@ def _compare(program: Any, model: Encoder) -> None:
 
 
 def _tensors(model: Encoder, texts: list[str]) -> tuple[torch.Tensor, ...]:
-    return tuple(torch.from_numpy(array) for array in model.tokens.pad(model.tokens.encode(texts)))
+    tokens = model.tokens
+    rows = tokens.encode(texts) if model.reading.whole else tokens.placed(texts)
+    return tuple(torch.from_numpy(array) for array in tokens.pad([row.ids for row in rows]))
 
 
 def _check(graph: onnx.ModelProto, model: Encoder) -> None:

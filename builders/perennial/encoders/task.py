@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from perennial import losses
 from perennial.encoders import anatomy, graph, moving, network
 from perennial.encoders.network import Encoder, Reading
+from perennial.encoders.windows import served
 from perennial.types import MADE_UP, UNTOLD, Array, Example, Moving, Precision, Scores, Tensors
 
 _AT_ONCE = 64
@@ -97,21 +98,23 @@ class EncoderTask(ABC):
         return losses.cross_entropy(logits, self.columns(model, batch), weights)
 
     def logits(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
-        ids, mask = _ids(model, [example.text for example in batch])
+        ids, mask = _padded(model, _rows(model, [example.text for example in batch]))
         return self._of_pieces(model(ids, mask)[0].float(), mask)
 
     def pieces(self, model: Encoder, batch: Sequence[Example]) -> list[int]:
         if self.reading.whole:
             return [1] * len(batch)
-        return [len(encoding) for encoding in model.tokens.encode([example.text for example in batch])]
+        return [sum(map(len, rows)) for rows in _rows(model, [example.text for example in batch])]
 
     def score(self, model: Encoder, examples: Sequence[Example]) -> Scores:
         return self.judged(model, self._said(model, examples), examples)
 
     def states(self, model: Encoder, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
-        ids, mask = _ids(model, list(texts))
+        rows = _rows(model, list(texts))
+        ids, mask = _padded(model, rows)
         logits, hidden = model.states(ids, mask)
-        return self._of_pieces(logits.float(), mask), hidden[mask.bool()].float(), mask.sum(1).tolist()
+        tokens = [sum(map(len, of_text)) for of_text in rows]
+        return self._of_pieces(logits.float(), mask), hidden[mask.bool()].float(), tokens
 
     def depth(self, model: Encoder) -> int:
         return len(anatomy.layers(model))
@@ -194,7 +197,7 @@ class TorchSession:
     """The network itself, in float32."""
 
     def __init__(self, model: Encoder) -> None:
-        self._model = model.eval()
+        self._model = served(model).eval()
 
     def run(self, tensors: Tensors) -> Tensors:
         asked = (torch.from_numpy(tensors[name]) for name in ("input_ids", "attention_mask"))
@@ -231,8 +234,16 @@ def _slope(logits: Tensor, targets: Tensor) -> float:
     return round(min(max(slope, 0.01), 10.0), 6)
 
 
-def _ids(model: Encoder, texts: list[str]) -> tuple[Tensor, Tensor]:
-    ids, mask = model.tokens.pad(model.tokens.encode(texts))
+def _rows(model: Encoder, texts: list[str]) -> list[list[list[int]]]:
+    """For each text the ids of the rows that the network runs of it: its windows, where tokens are read."""
+    if model.reading.whole:
+        return [[encoding.ids] for encoding in model.tokens.encode(texts)]
+    return [[window.ids for window in placed.windows] for placed in model.tokens.placed(texts)]
+
+
+def _padded(model: Encoder, rows: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+    """Ids and mask (rows of all texts, tokens), where the model is."""
+    ids, mask = model.tokens.pad([ids for of_text in rows for ids in of_text])
     return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
 
 
@@ -240,7 +251,7 @@ def _bears_bfloat16(model: Encoder) -> bool:
     """Some networks mask with numbers that only float32 has, such as DeBERTa's first version."""
     try:
         with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16):
-            model(*_ids(model, ["a text"]))
+            model(*_padded(model, _rows(model, ["a text"])))
     except RuntimeError:
         return False
     return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -13,6 +13,25 @@ from perennial.types import Array
 
 # The engine owns the cores: a batch of 32 cost 48 µs a text on one thread, 90 µs on two that compete with it.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+MAX_WINDOWS = 8
+"""Of a text: some thousand words."""
+OVERLAP = 64
+"""Tokens that a window shares with the next one, where that is no more than a quarter of it: so each token
+has half as many beside it, in one of both."""
+
+
+class Placed(NamedTuple):
+    """A text in windows, each of `max_tokens` but the last; their tokens know where in the text they stand.
+    It was `cut` where it needs more than `MAX_WINDOWS`."""
+
+    windows: Sequence[Any]
+    cut: bool
+
+    @property
+    def ids(self) -> list[int]:
+        """Of all windows, one after the other."""
+        return [number for window in self.windows for number in window.ids]
 
 
 class Tokens:
@@ -23,20 +42,21 @@ class Tokens:
         self.pad_id = pad_id
         self._tokenizer = tokenizer
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._tokenizer.enable_truncation(max_tokens, stride=min(OVERLAP, max_tokens // 4))
 
     def encode(self, texts: list[str]) -> list[Any]:
         encodings: list[Any] = self._tokenizer.encode_batch_fast(texts)
         return encodings
 
-    def placed(self, texts: list[str]) -> list[Any]:
-        """As `encode`, and each token knows where in its text it stands."""
-        encodings: list[Any] = self._tokenizer.encode_batch(texts)
-        return encodings
+    def placed(self, texts: list[str]) -> list[Placed]:
+        found = []
+        for encoding in self._tokenizer.encode_batch(texts):
+            more = encoding.overflowing if len(encoding) == self.max_tokens else []
+            found.append(Placed([encoding, *more[: MAX_WINDOWS - 1]], len(more) >= MAX_WINDOWS))
+        return found
 
-    def pad(self, encodings: Sequence[Any]) -> tuple[Array, Array]:
-        """Ids and mask, each (texts, tokens of the longest), int64."""
-        rows = [encoding.ids for encoding in encodings]
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+        """Ids and mask, each (rows, tokens of the longest), int64."""
         shape = (len(rows), max(map(len, rows)))
         ids = np.full(shape, self.pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)

@@ -127,7 +127,7 @@ class ClassifyCodec:
 
     def _tensors(self, encodings: Sequence[Any]) -> Tensors:
         tokens = self._known.tokens
-        ids, mask = tokens.pad(encodings)
+        ids, mask = tokens.pad([encoding.ids for encoding in encodings])
         return {"input_ids": ids, "attention_mask": mask, "TRUNCATED": tokens.truncated(encodings)}
 
     def _answer(self, probabilities: Array, top: Array) -> Tensors:

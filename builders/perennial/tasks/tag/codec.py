@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perennial.encoders.asked import FILES, Known, check_text, softmax
+from perennial.encoders.tokens import Placed
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.tag._scores import ELSEWHERE, confused, judge
 from perennial.tasks.tag._spans import OUTSIDE, Label, Span, columns, names_of, parsed, spans, written
-from perennial.tasks.tag._words import begin, words
+from perennial.tasks.tag._words import NO_WORD, begin, words
 from perennial.types import UNTOLD, Array, Choice, Example, Scores, Signature, Tensors, TensorSpec
 
 __all__ = ["TagCodec"]
@@ -32,8 +33,9 @@ class _Found(NamedTuple):
 class TagCodec:
     """Reads what `asked.Known` says; a piece is a word, of which the engine tells at its first token.
 
-    A text of more than `max_tokens` tokens is cut and flagged. A span's score is the mean probability of its
-    words' classes; one whose score is below `threshold` is left out.
+    A text of more than `max_tokens` tokens is read in windows; one of more than `MAX_WINDOWS` of them is cut
+    and flagged. A span's score is the mean probability of its words' classes; one whose score is below
+    `threshold` is left out.
     """
 
     FILES = FILES
@@ -51,8 +53,8 @@ class TagCodec:
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         texts = [str(raw, "utf-8") for request in requests for raw in request["TEXT"].ravel()]
-        encodings = iter(self._known.tokens.placed(texts))
-        return [self._tensors([next(encodings) for _ in range(request["TEXT"].size)]) for request in requests]
+        placed = iter(self._known.tokens.placed(texts))
+        return [self._tensors([next(placed) for _ in range(request["TEXT"].size)]) for request in requests]
 
     def decode(self, requests: Sequence[Tensors], outputs: Sequence[Tensors]) -> list[Tensors]:  # noqa: ARG002
         probabilities = softmax(self._logits(outputs) / self._known.temperature)
@@ -96,8 +98,8 @@ class TagCodec:
         )
 
     def columns(self, example: Example) -> Array:
-        (encoding,) = self._known.tokens.placed([example.text])
-        placed = words(encoding)
+        (text,) = self._known.tokens.placed([example.text])
+        placed = words(text.windows)
         found = columns(parsed(example.label), placed[begin(placed)], self.classes)
         return np.asarray(found[found != UNTOLD])
 
@@ -137,12 +139,13 @@ class TagCodec:
         ]
         return [one for one in found if one.score >= self._known.threshold]
 
-    def _tensors(self, encodings: Sequence[Any]) -> Tensors:
-        ids, mask = self._known.tokens.pad(encodings)
-        placed = np.full((*ids.shape, 2), -1, np.int32)
-        for row, encoding in zip(placed, encodings, strict=True):
-            row[: len(encoding)] = words(encoding)
-        cut = self._known.tokens.truncated(encodings)
+    def _tensors(self, texts: Sequence[Placed]) -> Tensors:
+        ids, mask = self._known.tokens.pad([text.ids for text in texts])
+        placed = np.full((*ids.shape, 2), NO_WORD, np.int32)
+        for row, text in zip(placed, texts, strict=True):
+            of_text = words(text.windows)
+            row[: len(of_text)] = of_text
+        cut = np.array([[text.cut] for text in texts])
         return {"input_ids": ids, "attention_mask": mask, "WORDS": placed, "TRUNCATED": cut}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from perennial.encoders.network import TOKENS, Encoder, labels_of
 from perennial.encoders.task import EncoderTask
+from perennial.encoders.tokens import Placed
 from perennial.errors import ConfigError, TrainingFailed
 from perennial.tasks.tag._scores import judge
 from perennial.tasks.tag._spans import OUTSIDE, Label, classes_of, columns, names_of, parsed, spans, written
@@ -38,24 +39,24 @@ class TagTask(EncoderTask):
         return names
 
     def columns(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
-        encodings = model.tokens.placed([example.text for example in batch])
-        rows = [_columns(model, *pair) for pair in zip(encodings, batch, strict=True)]
+        placed = model.tokens.placed([example.text for example in batch])
+        rows = [_columns(model, *pair) for pair in zip(placed, batch, strict=True)]
         return torch.from_numpy(np.concatenate(rows)).to(model.device)
 
     def said(self, model: Encoder, text: str, columns: Sequence[int]) -> str:
-        (encoding,) = model.tokens.placed([text])
-        placed = words(encoding)
-        first = begin(placed)
+        (placed,) = model.tokens.placed([text])
+        found = words(placed.windows)
+        first = begin(found)
         classes = [model.labels[column] for column in np.array(columns)[first]]
-        return written(Label(tuple(span for span, _ in spans(classes, placed[first]))))
+        return written(Label(tuple(span for span, _ in spans(classes, found[first]))))
 
     def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:  # noqa: ARG002
         return judge(said, [example.label for example in examples])
 
 
-def _columns(model: Encoder, encoding: object, example: Example) -> Array:
+def _columns(model: Encoder, text: Placed, example: Example) -> Array:
     """(tokens,): the class of each word at its first token, `UNTOLD` at any other."""
-    placed, label = words(encoding), parsed(example.label)
+    placed, label = words(text.windows), parsed(example.label)
     unknown = {name for _, _, name in label.spans} - {*names_of(model.labels)}
     if unknown:
         raise TrainingFailed(
