@@ -98,8 +98,8 @@ def _as_people_write(number: int, example: Example) -> str:
 
 
 def test_feedback_on_words_that_were_cut_tells_the_head_nothing(shop: Workshop) -> None:
-    text = "zzz " * 80
-    cut = Example(text, json.dumps({"start": 316, "end": 319, "label": "GOOD"}))
+    text = "zzz " * 400
+    cut = Example(text, json.dumps({"start": 1596, "end": 1599, "label": "GOOD"}))
     live = taught(shop, [cut])
     assert live.pieces()[0] == 0 and not live.judged().weights.any()
 
