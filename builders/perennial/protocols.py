@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from perennial.heads import Evidence
 from perennial.types import (
@@ -314,6 +314,8 @@ class Sample(Protocol):
 
     service: str
     task: str
+    training: Mapping[str, Any]
+    """How its first release is taught (`config.TrainingSettings`), where the settings do not say."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is where samples keep their files (`State.folder("samples")`)."""

@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from flow.workshops import SERVICE, TEACH, lease_of, workshop
+from perennial.config import FIRST, ServiceSettings
 from perennial.errors import TrainingFailed
 from perennial.jobs import candidate, data, fit, snapshot
 from perennial.jobs.run import Run
@@ -112,3 +113,14 @@ def until(ready: Any) -> Any:
             return found
         time.sleep(0.1)
     raise AssertionError("not within a minute")
+
+
+def test_a_sample_says_how_its_first_release_is_taught_where_settings_do_not(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    said = build(tiny_encoder, tmp_path / "said")
+    plain = workshop(tmp_path / "plain", ServiceSettings())
+    for run, steps in ((said, TEACH.build.max_steps), (replace(said, shop=plain), 7)):
+        asked = replace(run.job, payload={**run.job.payload, "training": {"max_steps": 7}})
+        assert fit.settings_of(replace(run, job=asked)).max_steps == steps
+    assert fit.settings_of(replace(said, shop=plain)) == FIRST

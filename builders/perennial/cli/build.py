@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +18,8 @@ from perennial.jobs.data import file_digest, read_users_file
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.names import service_name
 from perennial.types import Job
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def register(app: typer.Typer) -> None:
@@ -95,8 +98,10 @@ def enqueue_build(
     data: Path | None,
     engine: str = "",
     labels: Sequence[str] = (),
+    training: Mapping[str, Any] = NOTHING,
 ) -> Job:
-    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
+    """The build that is asked for, begun already where it is; an open one of anything else is cancelled.
+    `training` says how it learns where the service's settings do not."""
     payload = {
         "task": task,
         "from": str(start.resolve()),
@@ -104,5 +109,6 @@ def enqueue_build(
         "sha256": file_digest([data] if data else []),  # a person who mends the file wants another build
         "engine": engine,
         "labels": sorted(labels),
+        "training": dict(training),
     }
     return enqueue_as_asked(shop, service, "build", f"asked: {start}", payload)

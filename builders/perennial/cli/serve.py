@@ -86,7 +86,7 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     sample.fetch(tell)
     file = shop.state.folder("samples") / f"{sample.service}.jsonl"
     data.write(file, sample.data())
-    job = enqueue_build(shop, sample.service, sample.task, sample.encoder(), file)
+    job = enqueue_build(shop, sample.service, sample.task, sample.encoder(), file, training=sample.training)
     run_here_or_follow(shop, job, quiet)
     done = shop.store.job(job.id)
     if done.state != "kept":

@@ -22,7 +22,7 @@ import torch
 
 from perennial import plugins
 from perennial.children import die_with_parent
-from perennial.config import Settings, TrainingSettings
+from perennial.config import FIRST, Settings, TrainingSettings
 from perennial.errors import PerennialError, TrainingFailed
 from perennial.jobs import augment, between, data, training
 from perennial.jobs.balance import balanced
@@ -35,7 +35,10 @@ ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 
 def settings_of(run: Run) -> TrainingSettings:
-    return run.settings.rebuild if run.parent else run.settings.build
+    if run.parent:
+        return run.settings.rebuild
+    said, asked = run.settings.build, run.job.payload.get("training", {})
+    return said.model_copy(update=asked) if said == FIRST else said
 
 
 def model_of(run: Run, task: Trainable) -> Any:

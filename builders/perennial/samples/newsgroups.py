@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from perennial.packages import Package
 from perennial.samples._kept import Kept
@@ -38,6 +40,7 @@ _HEADER = 3
 class Newsgroups:
     service = "newsgroups"
     task = "classify"
+    training: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._encoder = minilm(folder)

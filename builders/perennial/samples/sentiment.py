@@ -15,6 +15,8 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
+from typing import Any
 
 from perennial.errors import Broken
 from perennial.packages import Package
@@ -46,6 +48,7 @@ _FILES = {
 class Sentiment:
     service = "sentiment"
     task = "classify"
+    training: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._encoder = minilm(folder)
