@@ -45,6 +45,11 @@ class Answer:
     release: int
     timings: Timings | None = None
 
+    @property
+    def said(self) -> str:
+        """What it says, as feedback would; nothing where it abstained."""
+        return self.label or ""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -67,6 +72,11 @@ class Tagged:
     text: str
     service: str
     release: int
+
+    @property
+    def said(self) -> str:
+        """What it says, as feedback would: its spans, as JSON."""
+        return _written(self.spans)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`perennial demo`: three new domains' users against a service that knows film reviews, and what it learns.
+"""`perennial demo`: new domains' users against the first release of a sample, and what it learns of them.
 
 The order of events, and the report. The sandbox knows where it runs, `replay` what users do, `plots` how it
 looks.
@@ -32,8 +32,7 @@ from perennial_perf.report import Draft
 from perennial_perf.screen import Screen
 from perennial_perf.story import Replay, Story
 
-SAMPLE = "sentiment"
-HOME = "movie"
+HOME = "built from"
 SEED = 0
 CLIENTS, RATE = 8, 20.0
 """The background load: requests a second that arrive at random, whatever else goes on."""
@@ -47,7 +46,7 @@ FOR_S = 4 * 3600.0
 class Size:
     """`trigger` is the service's trigger_count; `most` corrections are sent in a domain; `judged` texts of
     each are never sent. The worker watches a promotion for `watch_s`; the load runs `at_rest_s` alone first.
-    A training ends after `train_s`, wherever it is.
+    A rebuild's training ends after `train_s`, wherever it is.
     """
 
     domains: int
@@ -63,7 +62,7 @@ FULL = Size(domains=3, judged=500, trigger=1800, most=3000, watch_s=20.0, at_res
 QUICK = Size(domains=1, judged=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
 
 
-def main(settings: Settings, *, quick: bool, as_json: bool) -> int:
+def main(settings: Settings, name: str, *, quick: bool, as_json: bool) -> int:
     """Play it, keep demo.json and demo.png in the state's `reports`, print; 1 where a goal is missed."""
     if reason := embedded.unavailable():
         raise Unavailable(reason)
@@ -72,7 +71,7 @@ def main(settings: Settings, *, quick: bool, as_json: bool) -> int:
     draft = Draft("demo")
     try:
         with sandbox.alone(settings):
-            story = play(settings, QUICK if quick else FULL, screen, quick=quick, quiet=as_json)
+            story = play(settings, name, QUICK if quick else FULL, screen, quick=quick, quiet=as_json)
     except Stopped:
         screen.say("stopped; nothing runs any more")
         return 130
@@ -83,15 +82,16 @@ def main(settings: Settings, *, quick: bool, as_json: bool) -> int:
         print(json.dumps(report.as_dict()))
     else:
         report.show(Console())
-        _say_where(screen, settings, reports)
+        _say_where(screen, settings, reports, name)
     return report.exit_code
 
 
-def play(settings: Settings, size: Size, screen: Screen, *, quick: bool, quiet: bool) -> Story:
-    """Have a service in the sandbox, run it, and let the users come."""
-    shop = sandbox.emptied(_settings(settings, size), settings)
-    first = sandbox.serve_sample(shop, open_workshop(settings), SAMPLE, quick=quick, quiet=quiet)
-    domains = _domains(sandbox.sample_of(shop, SAMPLE).stream(), size)
+def play(settings: Settings, name: str, size: Size, screen: Screen, *, quick: bool, quiet: bool) -> Story:
+    """Have the sample's service in the sandbox, run it, and let the users come."""
+    service = sandbox.member(name).service
+    shop = sandbox.emptied(_settings(settings, service, size), settings)
+    first = sandbox.serve_sample(shop, open_workshop(settings), name, quick=quick, quiet=quiet)
+    domains = _domains(sandbox.sample_of(shop, name).stream(), size)
     screen.say("starting tritonserver and the worker in a sandbox of the demo's own …")
     with Up(shop) as running, ThreadPoolExecutor(1) as pool, screen:
         told = pool.submit(_tell, shop, first, domains, size, screen, running)
@@ -103,22 +103,17 @@ def play(settings: Settings, size: Size, screen: Screen, *, quick: bool, quiet: 
         return told.result()
 
 
-def _settings(user: Settings, size: Size) -> Settings:
+def _settings(user: Settings, service: str, size: Size) -> Settings:
     """The user's way of learning, at the times that the demo needs."""
-    how = user.service(SAMPLE)
-    jobs = {name: getattr(how, name) for name in ("build", "rebuild")}
-    limited = {
-        name: job.model_copy(update={"max_seconds": min(job.max_seconds, size.train_s)})
-        for name, job in jobs.items()
-    }
+    how = user.service(service).rebuild
     return sandbox.settings_for(
         user,
-        SAMPLE,
+        service,
         trigger_count=size.trigger,
         trigger_age_s=FOR_S,
         schedule="",
         watch_s=size.watch_s,
-        **limited,
+        rebuild=how.model_copy(update={"max_seconds": min(how.max_seconds, size.train_s)}),
     )
 
 
@@ -134,7 +129,7 @@ def _tell(
     plan = Plan(f"{server.host}:{server.grpc_port}", CLIENTS, rate=RATE, seconds=FOR_S)
     with (
         Client(server.grpc_url) as client,
-        background(plan, payloads.questions(first.service, asked)) as load,
+        background(plan, payloads.asked(first.service, asked)) as load,
     ):
         users = Users(shop, first, client, screen, running.stopping)
         at_rest = _rest(users, size.at_rest_s)
@@ -171,10 +166,10 @@ def _domains(stream: Mapping[str, Sequence[Rated]], size: Size) -> list[Domain]:
     return domains
 
 
-def _say_where(screen: Screen, settings: Settings, reports: Path) -> None:
-    home = settings.state / sandbox.FOLDER
+def _say_where(screen: Screen, settings: Settings, reports: Path, name: str) -> None:
+    home, service = settings.state / sandbox.FOLDER, sandbox.member(name).service
     screen.say(f"drawn in {reports / 'demo.png'}, kept in {reports / 'demo.json'}")
     screen.say(
         "look at its releases: "
-        f"perennial --state {home} --repository {home / 'model_repository'} releases {SAMPLE}"
+        f"perennial --state {home} --repository {home / 'model_repository'} releases {service}"
     )

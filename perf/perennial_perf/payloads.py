@@ -16,6 +16,14 @@ def questions(service: str, texts: Sequence[str], top_k: int | None = None) -> l
     return [_bytes(_wire.question(service, [text], top_k)) for text in texts]
 
 
+def asked(service: str, texts: Sequence[str]) -> list[bytes]:
+    """One request a text, to a service of any task."""
+    return [
+        _bytes(_wire.Infer(service, {"TEXT": _wire.Tensor("BYTES", (1, 1), [text])}, ("PREDICTION_ID",)))
+        for text in texts
+    ]
+
+
 def http_questions(service: str, texts: Sequence[str]) -> list[bytes]:
     """The same as whole HTTP requests, in Triton's JSON."""
     path = f"/v2/models/{service}/infer"

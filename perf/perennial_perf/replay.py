@@ -15,9 +15,10 @@ from random import Random
 
 from perennial.cli.follow import progress_of
 from perennial.jobs.workshop import Workshop, codec_of
+from perennial.plugins import labels_of
 from perennial.protocols import Codec
 from perennial.types import Bundle, Example, FeedbackRow, Job, Rated, text_tensor
-from perennial_client import Client
+from perennial_client import Answer, Client, Tagged
 from perennial_perf.screen import Bar, Screen
 from perennial_perf.story import Correction, Promotion, Rebuild, Replay, Round, right
 
@@ -47,9 +48,9 @@ class Users:
         self, shop: Workshop, serving: Bundle, client: Client, screen: Screen, stopping: threading.Event
     ) -> None:
         self._shop = shop
-        self._service = serving.service
+        self._service, self._labels = serving.service, labels_of(serving.manifest["task"])
         self._codec: Codec = codec_of(serving.manifest["task"], serving.folder)
-        self._client = client
+        self._client, self._ask = client, getattr(client, self._labels.verb)
         self._screen = screen
         self._stopping = stopping
 
@@ -90,11 +91,11 @@ class Users:
         return done, self._settled(newest)
 
     def _correct(self, domain: str, rated: Rated, turns: Random) -> Correction:
-        answer = self._client.predict(self._service, rated.text)
+        answer = self._ask(self._service, rated.text)
         rater = turns.randrange(len(rated.ratings))
         said = rated.ratings[rater]
         self._client.feedback(answer, said, source=f"{domain}-rater-{rater + 1}")
-        return Correction(time.monotonic(), answer.release, answer.label or "", said, rated.label)
+        return Correction(time.monotonic(), answer.release, self._said(answer), said, rated.label)
 
     def _show(self, domain: Domain, done: list[Correction], job: Job | None, step: str, bar: Bar) -> str:
         """Tell where it is; the rebuild's step, which is told in a line of its own when it changes."""
@@ -168,9 +169,13 @@ class Users:
         texts = iter(examples)
         while part := list(islice(texts, 32)):
             self.wait(0.0)
-            answers = self._client.predict(self._service, [example.text for example in part])
-            said += [answer.label or "" for answer in answers]
+            answers = self._ask(self._service, [example.text for example in part])
+            said += [self._said(answer) for answer in answers]
         return self._score(said, [example.label for example in examples])
+
+    def _said(self, answer: Answer | Tagged) -> str:
+        """As gold labels say it; nothing of an answer that abstains."""
+        return self._labels.read(answer.said, answer.text, None) if answer.said else ""
 
     def _score(self, said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
         """By the product's own metrics; both kinds of label in order of their texts."""

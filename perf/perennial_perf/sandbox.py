@@ -77,9 +77,13 @@ def emptied(settings: Settings, user: Settings) -> Workshop:
     return open_workshop(settings)
 
 
+def member(name: str) -> type[Sample]:
+    found: type[Sample] = plugins.get("samples", name)
+    return found
+
+
 def sample_of(shop: Workshop, name: str) -> Sample:
-    sample: Sample = plugins.get("samples", name)(shop.state.folder("samples"))
-    return sample
+    return member(name)(shop.state.folder("samples"))
 
 
 def serve_sample(shop: Workshop, user: Workshop, name: str, *, quick: bool, quiet: bool) -> Bundle:

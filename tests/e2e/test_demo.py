@@ -51,14 +51,14 @@ class Played:
 def played(embedded_server: None, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
     folder = tmp_path_factory.mktemp("demo")
     settings = Settings(
-        state=folder / "var", repository=ROOT / "model_repository", services={demo.SAMPLE: TEACH}
+        state=folder / "var", repository=ROOT / "model_repository", services={Sentiment.service: TEACH}
     )
     _put_sample(settings.folder, tiny_encoder)
     before = set(settings.repository.iterdir())
     with pytest.MonkeyPatch.context() as patch:
         lines: list[str] = []
         patch.setattr("builtins.print", lambda line, **_: lines.append(line))
-        code = demo.main(settings, quick=True, as_json=True)
+        code = demo.main(settings, "sentiment", quick=True, as_json=True)
     return Played(code, json.loads(lines[-1]), settings.folder, before)
 
 
@@ -92,7 +92,7 @@ def test_a_domain_is_told_before_live_and_after(played: Played) -> None:
 
 
 def test_what_the_first_release_knew_is_told_too(played: Played) -> None:
-    told = played.printed["figures"]["movie: accuracy"]
+    told = played.printed["figures"]["built from: accuracy"]
     assert told["at the start"] > 0.9
     assert set(told) == {"at the start", "at the end"}
 

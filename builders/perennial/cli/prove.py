@@ -21,11 +21,14 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     context: typer.Context,
+    sample: Annotated[
+        str, typer.Argument(help="Whose users: sentiment (three new domains) or conll (later news).")
+    ] = "sentiment",
     quick: Annotated[bool, typer.Option("--quick", help="The tests' short form.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Replay three new domains' users against the movie model, and draw what it learns."""
-    raise typer.Exit(perf("demo").main(settings_of(context), quick=quick, as_json=as_json))
+    """Replay a sample's users against its first release, and draw what it learns."""
+    raise typer.Exit(perf("demo").main(settings_of(context), sample, quick=quick, as_json=as_json))
 
 
 def bench(
@@ -33,8 +36,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder or "
-            "rebuild."
+            help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder, "
+            "rebuild or tag."
         ),
     ],
     quick: Annotated[
