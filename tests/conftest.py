@@ -48,3 +48,11 @@ def built_tagger(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
     from flow.workshops import build_tagger
 
     return build_tagger(tiny_encoder, tmp_path_factory.mktemp("built-tagger"))
+
+
+@pytest.fixture(scope="session")
+def built_searcher(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `built`, of a tiny service that embeds."""
+    from flow.workshops import build_searcher
+
+    return build_searcher(tiny_encoder, tmp_path_factory.mktemp("built-searcher"))

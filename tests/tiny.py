@@ -85,6 +85,44 @@ def tiny_tagger(folder: Path, temperature: float = 1.0, threshold: float = 0.0) 
     return folder
 
 
+DOCUMENTS = {
+    **{f"day/{number}": f"day {number} it was plain" for number in range(6)},
+    **{f"film/{number}": f"the movie number {number} was great" for number in range(6)},
+}
+
+
+TONED = {
+    f"{label}/{number}": f"it was a {TONES[label][number % 4]} day number {number}"
+    for label in LABELS
+    for number in range(16)
+}
+"""Documents whose tone word gives their folder away."""
+
+
+def tiny_queries(count: int = 60) -> list[Example]:
+    """The sentences of `tiny_examples`, which want the documents of their tone."""
+    return [Example(row.text, wanting(f"{row.label}/")) for row in tiny_examples(count)]
+
+
+def wanting(document: str) -> str:
+    """The label of a text that wants it."""
+    return json.dumps([{"document": document, "said": "relevant"}])
+
+
+def tiny_searcher(folder: Path) -> Path:
+    """The files of an `embed` codec, written without torch, whose documents' vectors are made up."""
+    import numpy as np
+
+    from perennial.tasks.embed._index import Index
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    (folder / "embed.json").write_text(json.dumps({"size": 32, "max_tokens": 64, "pad_id": 0}))
+    vectors = np.random.default_rng(0).normal(size=(len(DOCUMENTS), 32))
+    Index.of([*DOCUMENTS], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).write(folder)
+    return folder
+
+
 def tiny_release(encoder: Path, folder: Path) -> Path:
     """A classifier that knows the tone words: see `taught`."""
     return taught("classify", encoder, LABELS, tiny_examples(48), 25, folder)

@@ -31,11 +31,12 @@ _MOST = 2**15 - 1
 
 @dataclass(frozen=True)
 class Evidence:
-    """Rows as a head sees them: `features` (rows, size) and `residuals` (rows, labels), int16 in `UNIT`s;
+    """Rows as a head sees them: `features` (rows, size) and `residuals` (rows, outputs), int16 in `UNIT`s;
     `labels` (rows,) in column numbers; `trust` (rows,) in [0, 1].
 
-    A residual is what the release's classifier lacks: the label, as 1 for it and 0 for the others, less what
-    the logits say, both centred. Of rows that hold a head in place it is 0.
+    A residual is what the release lacks. Of a classifier: the label, as 1 for it and 0 for the others, less
+    what the logits say, both centred; then it has as many outputs as labels. Of rows that hold a head in
+    place it is 0.
     """
 
     features: Array
@@ -68,7 +69,12 @@ def evidence(features: Array, logits: Array, labels: Array, trust: Array, slope:
     centred = logits.astype(np.float64) - logits.mean(axis=1, keepdims=True, dtype=np.float64)
     count = logits.shape[1]
     wanted = np.eye(count)[labels] - 1 / count
-    return Evidence(_fixed(features), _fixed(wanted - slope * centred), labels, trusted(trust))
+    return of_residuals(features, wanted - slope * centred, labels, trust)
+
+
+def of_residuals(features: Array, residuals: Array, labels: Array, trust: Array) -> Evidence:
+    """From numbers: `features` (rows, size) of length 1, `residuals` (rows, outputs) in [-2, 2]."""
+    return Evidence(_fixed(features), _fixed(residuals), labels, trusted(trust))
 
 
 def trusted(trust: Array) -> Array:
@@ -84,9 +90,9 @@ def _fixed(values: Array) -> Array:
 class Statistics:
     """Sums over rows, label by label: all that a head is made of. 8 bytes × labels × size² of memory."""
 
-    def __init__(self, size: int, labels: int) -> None:
+    def __init__(self, size: int, labels: int, outputs: int) -> None:
         self._grams = np.zeros((labels, size + 1, size + 1))
-        self._moments = np.zeros((labels, size + 1, labels))
+        self._moments = np.zeros((labels, size + 1, outputs))
         self._counts = np.zeros(labels)
 
     def add(self, rows: Evidence) -> None:
@@ -139,15 +145,15 @@ def _of_labels(counts: Array, balance: float) -> Array:
 
 @dataclass(frozen=True)
 class Solution:
-    """`weights` (size + 1, labels), in shares of a label; `gram` (size + 1, size + 1), the weighed and ridged
-    sum of squares; `of_label` (labels,), what a row of each label counts."""
+    """`weights` (size + 1, outputs), of a classifier in shares of a label; `gram` (size + 1, size + 1), the
+    weighed and ridged sum of squares; `of_label` (labels,), what a row of each label counts."""
 
     weights: Array
     gram: Array
     of_label: Array
 
     def influence(self, rows: Evidence, asked: Array) -> Array:
-        """What each row adds to the head's answer: (rows, labels), for `asked` (size,), the features of one
+        """What each row adds to the head's answer: (rows, outputs), for `asked` (size,), the features of one
         text. It is the answer less that of a head without the row, which the same weights of labels make:
         leave-one-out in closed form (Cook and Weisberg, Residuals and influence in regression, 1982)."""
         features = _with_one(rows.features)

@@ -43,7 +43,10 @@ class Codec(Protocol):
     feature_size: int
     """How many features of each piece the engine gives, for a head to learn on; 0 where it gives none."""
     classes: tuple[str, ...]
-    """What logits choose among, piece by piece: in some tasks the text is the only one."""
+    """What a head's rows are balanced by, piece by piece (in some tasks the text is the only one): where
+    logits choose, what they choose among."""
+    outputs: int
+    """How many numbers of each piece a head adds to: its logits, or a vector's."""
     told_apart: tuple[str, ...]
     """The names that `confusion` counts by."""
 
@@ -105,10 +108,15 @@ class Labels(Protocol):
 
     of_words: bool
     """Whether a label stands in the words of its text, so that none of them may change."""
+    of_documents: bool
+    """Whether a label names documents, which a build is given."""
 
 
 class Trainable(Protocol):
     """The torch half of a task. Used by jobs only."""
+
+    metric: str
+    """Of `score`, that by which training tells its best epoch."""
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Module:
         """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote. Of
@@ -164,6 +172,13 @@ class Trainable(Protocol):
     ) -> None:
         """Write the codec's files: tokenizer, labels, and calibration fitted on `validation`, with the score
         in [0, 1] under which no label is given."""
+
+
+class Searching(Trainable, Protocol):
+    """A task whose answers are among documents that it was given."""
+
+    def know(self, model: Module, documents: Mapping[str, str]) -> None:
+        """Compare with these texts, by their ids, from now on."""
 
 
 class Compressible(Trainable, Protocol):

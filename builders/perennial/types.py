@@ -66,11 +66,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Choice:
-    """What an answer chose for one of its pieces: the columns of the best class and of the next best one, how
-    a person calls both, and the piece's `features` (size,)."""
+    """What an answer chose for one of its pieces: how a person calls the best and the next best one,
+    `towards` (outputs,), by which what a head adds to its outputs is added to the first over the second, and
+    the piece's `features` (size,)."""
 
-    best: int
-    other: int
+    towards: Array
     shown: str
     shown_other: str
     features: Array
@@ -233,7 +233,7 @@ class HeadRow:
 
 @dataclass(frozen=True)
 class Head:
-    """What corrections add to a release's logits: `weights`, float32 (features + 1, labels), as bytes.
+    """What corrections add to a release's outputs: `weights`, float32 (features + 1, outputs), as bytes.
 
     `version` counts up; `figures` say what it was made of and how it was judged.
     """

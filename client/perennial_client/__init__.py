@@ -20,7 +20,19 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
 )
-from perennial_client._types import Answer, Cause, Feedback, Span, Tagged, Timings, Why
+from perennial_client._types import (
+    Answer,
+    Cause,
+    Embedded,
+    Feedback,
+    Found,
+    Hit,
+    Judged,
+    Span,
+    Tagged,
+    Timings,
+    Why,
+)
 
 __all__ = [
     "Answer",
@@ -30,7 +42,11 @@ __all__ = [
     "Client",
     "Conflict",
     "DeadlineExceeded",
+    "Embedded",
     "Feedback",
+    "Found",
+    "Hit",
+    "Judged",
     "NotFound",
     "PerennialClientError",
     "Span",

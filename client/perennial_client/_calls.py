@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from perennial_client import _wire
 from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
 from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
-from perennial_client._types import Answer, Feedback, Tagged, Why
+from perennial_client._types import Answer, Embedded, Feedback, Found, Tagged, Why
 from perennial_client._wire import Call, Ready, Reply
 
 T = TypeVar("T")
@@ -69,6 +69,32 @@ class Calls:
             _wire.PREDICT_BATCH,
             lambda chunk: _wire.texts_to_tag(service, chunk),
             lambda chunk, reply: _wire.tagged(service, chunk, reply),
+            self._deadline(timeout),
+        )
+        return found[0] if isinstance(text, str) else found
+
+    def search(
+        self, service: str, text: str | list[str], top_k: int, timeout: float | None
+    ) -> Steps[Found | list[Found]]:
+        texts = [text] if isinstance(text, str) else text
+        found = yield from self._in_chunks(
+            texts,
+            _wire.PREDICT_BATCH,
+            lambda chunk: _wire.queries(service, chunk, top_k),
+            lambda chunk, reply: _wire.found(service, chunk, reply),
+            self._deadline(timeout),
+        )
+        return found[0] if isinstance(text, str) else found
+
+    def embed(
+        self, service: str, text: str | list[str], dimensions: int | None, timeout: float | None
+    ) -> Steps[Embedded | list[Embedded]]:
+        texts = [text] if isinstance(text, str) else text
+        found = yield from self._in_chunks(
+            texts,
+            _wire.PREDICT_BATCH,
+            lambda chunk: _wire.texts_to_embed(service, chunk, dimensions),
+            lambda chunk, reply: _wire.embedded(service, chunk, reply),
             self._deadline(timeout),
         )
         return found[0] if isinstance(text, str) else found

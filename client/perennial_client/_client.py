@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect, connect_async
-from perennial_client._types import Answer, Feedback, Said, Tagged, Why
+from perennial_client._types import About, Answer, Embedded, Feedback, Found, Said, Tagged, Why
 from perennial_client._wire import Reply
 
 T = TypeVar("T")
@@ -88,9 +88,53 @@ class Client:
         """
         return self._run(self._calls.tag(service, text, timeout))
 
+    @overload
+    def search(self, service: str, text: str, top_k: int = 10, timeout: float | None = None) -> Found: ...
+
+    @overload
+    def search(
+        self, service: str, text: list[str], top_k: int = 10, timeout: float | None = None
+    ) -> list[Found]: ...
+
+    def search(
+        self, service: str, text: str | list[str], top_k: int = 10, timeout: float | None = None
+    ) -> Found | list[Found]:
+        """The `top_k` documents that are nearest to one text, or to each of a list, in its order; of a
+        service that embeds.
+
+        >>> client.search("handbook", "how do I reset it?").hits[0]  # doctest: +SKIP
+        Hit(document='faq/17', score=0.81)
+        """
+        return self._run(self._calls.search(service, text, top_k, timeout))
+
+    @overload
+    def embed(
+        self, service: str, text: str, dimensions: int | None = None, timeout: float | None = None
+    ) -> Embedded: ...
+
+    @overload
+    def embed(
+        self, service: str, text: list[str], dimensions: int | None = None, timeout: float | None = None
+    ) -> list[Embedded]: ...
+
+    def embed(
+        self,
+        service: str,
+        text: str | list[str],
+        dimensions: int | None = None,
+        timeout: float | None = None,
+    ) -> Embedded | list[Embedded]:
+        """The vector of one text, or of each of a list, in its order; of a service that embeds. `dimensions`
+        asks for its first numbers alone, made of length 1 again.
+
+        >>> client.embed("handbook", "how do I reset it?", dimensions=128).vector[:2]  # doctest: +SKIP
+        (0.0412, -0.1337)
+        """
+        return self._run(self._calls.embed(service, text, dimensions, timeout))
+
     def feedback(
         self,
-        about: Answer | Tagged | str,
+        about: About,
         label: Said,
         *,
         text: str | None = None,
@@ -101,7 +145,8 @@ class Client:
         """Say which label is right; the receipt of a row that is durable once this returns.
 
         `about` is an answer; or a prediction id, or a service's name, either with `text`. Of a service that
-        tags, `label` is all spans of the text, or one that is right. `source` names who says it. `key` is
+        tags, `label` is all spans of the text, or one that is right; of one that embeds a document's id, or
+        what is said of several (`Judged`). `source` names who says it. `key` is
         made up unless given: give your own to send the same feedback again after a crash
         and still have one row.
 
@@ -225,9 +270,45 @@ class AsyncClient:
         """As `Client.tag`."""
         return await self._run(self._calls.tag(service, text, timeout))
 
+    @overload
+    async def search(
+        self, service: str, text: str, top_k: int = 10, timeout: float | None = None
+    ) -> Found: ...
+
+    @overload
+    async def search(
+        self, service: str, text: list[str], top_k: int = 10, timeout: float | None = None
+    ) -> list[Found]: ...
+
+    async def search(
+        self, service: str, text: str | list[str], top_k: int = 10, timeout: float | None = None
+    ) -> Found | list[Found]:
+        """As `Client.search`."""
+        return await self._run(self._calls.search(service, text, top_k, timeout))
+
+    @overload
+    async def embed(
+        self, service: str, text: str, dimensions: int | None = None, timeout: float | None = None
+    ) -> Embedded: ...
+
+    @overload
+    async def embed(
+        self, service: str, text: list[str], dimensions: int | None = None, timeout: float | None = None
+    ) -> list[Embedded]: ...
+
+    async def embed(
+        self,
+        service: str,
+        text: str | list[str],
+        dimensions: int | None = None,
+        timeout: float | None = None,
+    ) -> Embedded | list[Embedded]:
+        """As `Client.embed`."""
+        return await self._run(self._calls.embed(service, text, dimensions, timeout))
+
     async def feedback(
         self,
-        about: Answer | Tagged | str,
+        about: About,
         label: Said,
         *,
         text: str | None = None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeAlias
 from uuid import uuid4
 
 from perennial_client._errors import BadRequest
@@ -80,6 +80,54 @@ class Tagged:
 
 
 @dataclass(frozen=True)
+class Hit:
+    """A document that was found, by its id; `score` is the cosine of its vector and the one looked for."""
+
+    document: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The documents that are nearest to one text, best first. The other fields are as in `Answer`."""
+
+    hits: tuple[Hit, ...]
+    truncated: bool
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+    @property
+    def said(self) -> str:
+        """What it says, as feedback would: that its best document is relevant; nothing where it has none."""
+        return _written([Judged(self.hits[0].document)]) if self.hits else ""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vector of one text, of length 1. The other fields are as in `Answer`."""
+
+    vector: tuple[float, ...]
+    truncated: bool
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a user says of a document as an answer to a text: it is "relevant", "not relevant", or was
+    "clicked" at a `position` among the hits, of which the first is 1. An id that ends in "/" names all
+    documents whose ids begin with it."""
+
+    document: str
+    said: Literal["relevant", "clicked", "not relevant"] = "relevant"
+    position: int = 1
+
+
+@dataclass(frozen=True)
 class Cause:
     """A row that pushes an answer: towards its label by `push` over the next best one, where 1 is a whole
     label; against it where that is negative.
@@ -113,8 +161,10 @@ class Why:
     taught: tuple[Cause, ...]
 
 
-Said: TypeAlias = "str | Span | Sequence[Span]"
-"""What feedback may say: a label, all spans of a text, or one of them."""
+Said: TypeAlias = "str | Span | Sequence[Span] | Judged | Sequence[Judged]"
+"""What feedback may say: a label, or the id of the right document; all spans of a text, or one of them; or
+what a user says of one document or of several."""
+About: TypeAlias = "Answer | Tagged | Found | Embedded | str"
 
 
 @dataclass(frozen=True)
@@ -136,7 +186,7 @@ class Feedback:
     @classmethod
     def on(
         cls,
-        about: Answer | Tagged | str,
+        about: About,
         label: Said,
         *,
         text: str | None = None,
@@ -146,12 +196,12 @@ class Feedback:
         """Feedback on an answer, on a prediction id, or, with neither at hand, on a text put to a service.
 
         `label` is the right one; or all spans that the text has; or one span that is right, of which alone it
-        tells (one whose label is empty says that there is none).
+        tells (one whose label is empty says that there is none); or what is said of documents.
 
         >>> Feedback.on("sentiment", "negative", text="not exactly a masterpiece", key="7").prediction_id
         ''
         """
-        if isinstance(about, Answer | Tagged):
+        if not isinstance(about, str):
             service, prediction_id = about.service, about.prediction_id
             text = about.text if text is None else text
         else:
@@ -165,8 +215,12 @@ class Feedback:
 def _written(label: Said) -> str:
     if isinstance(label, str):
         return label
-    return json.dumps(_plain(label) if isinstance(label, Span) else [_plain(span) for span in label])
+    if isinstance(label, Span | Judged):
+        return json.dumps(_plain(label))
+    return json.dumps([_plain(part) for part in label])
 
 
-def _plain(span: Span) -> dict[str, object]:
-    return {"start": span.start, "end": span.end, "label": span.label or None}
+def _plain(part: Span | Judged) -> dict[str, object]:
+    if isinstance(part, Judged):
+        return asdict(part)
+    return {"start": part.start, "end": part.end, "label": part.label or None}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perennial_client._errors import BadRequest, PerennialClientError
-from perennial_client._types import Answer, Cause, Feedback, Span, Tagged, Timings, Why
+from perennial_client._types import Answer, Cause, Embedded, Feedback, Found, Hit, Span, Tagged, Timings, Why
 
 PREDICT_BATCH = 32
 """Texts in one request at most; a longer list travels as several."""
@@ -22,6 +22,8 @@ FEEDBACK_BATCH = 256
 _ANSWER = ("LABEL", "SCORE", "TRUNCATED", "TOP_LABELS", "TOP_SCORES", "PREDICTION_ID")
 _TIMINGS = "TIMINGS"
 _TAGGED = ("SPANS", "TRUNCATED", "PREDICTION_ID")
+_FOUND = ("DOCUMENTS", "SCORES", "TRUNCATED", "PREDICTION_ID")
+_EMBEDDED = ("EMBEDDING", "TRUNCATED", "PREDICTION_ID")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,7 @@ Call: TypeAlias = Infer | Ready
 def question(service: str, texts: Sequence[str], top_k: int | None, timings: bool = False) -> Infer:
     inputs = {"TEXT": _strings(texts)}
     if top_k is not None:
-        if not 1 <= top_k < 2**31:
-            raise BadRequest(f"top_k {top_k} is not a number of labels; ask for 1 or more")
-        inputs["TOP_K"] = Tensor("INT32", (len(texts), 1), [top_k] * len(texts))
+        inputs["TOP_K"] = _number("top_k", top_k, len(texts))
     if timings:  # another model, so that its tensors cost those who do not ask nothing
         return Infer(f"{service}_timed", inputs, (*_ANSWER, _TIMINGS))
     return Infer(service, inputs, _ANSWER)
@@ -127,12 +127,51 @@ def tagged(service: str, texts: Sequence[str], reply: Reply) -> list[Tagged]:
     ]
 
 
+def queries(service: str, texts: Sequence[str], top_k: int) -> Infer:
+    return Infer(service, {"TEXT": _strings(texts), "TOP_K": _number("top_k", top_k, len(texts))}, _FOUND)
+
+
+def found(service: str, texts: Sequence[str], reply: Reply) -> list[Found]:
+    documents, scores, truncated, ids = (_rows(reply, name, len(texts)) for name in _FOUND)
+    return [
+        Found(
+            hits=tuple(Hit(*pair) for pair in zip(documents[i], scores[i], strict=True) if pair[0]),
+            truncated=truncated[i][0],
+            prediction_id=ids[i][0],
+            text=text,
+            service=service,
+            release=_release(ids[i][0]),
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
+def texts_to_embed(service: str, texts: Sequence[str], dimensions: int | None) -> Infer:
+    inputs = {"TEXT": _strings(texts), "TOP_K": Tensor("INT32", (len(texts), 1), [0] * len(texts))}
+    if dimensions is not None:
+        inputs["DIMENSIONS"] = _number("dimensions", dimensions, len(texts))
+    return Infer(service, inputs, _EMBEDDED)
+
+
+def embedded(service: str, texts: Sequence[str], reply: Reply) -> list[Embedded]:
+    vectors, truncated, ids = (_rows(reply, name, len(texts)) for name in _EMBEDDED)
+    return [
+        Embedded(
+            vector=tuple(vectors[i]),
+            truncated=truncated[i][0],
+            prediction_id=ids[i][0],
+            text=text,
+            service=service,
+            release=_release(ids[i][0]),
+        )
+        for i, text in enumerate(texts)
+    ]
+
+
 def inquiry(service: str, text: str, most: int | None) -> Infer:
     inputs = {"SERVICE": _strings([service]), "TEXT": _strings([text])}
     if most is not None:
-        if not 1 <= most < 2**31:
-            raise BadRequest(f"most {most} is not a number of rows; ask for 1 or more")
-        inputs["MOST"] = Tensor("INT32", (1, 1), [most])
+        inputs["MOST"] = _number("most", most, 1)
     return Infer("why", inputs, ("CAUSES",))
 
 
@@ -149,6 +188,13 @@ def causes(service: str, reply: Reply) -> Why:
 
 def _release(prediction_id: str) -> int:
     return int(prediction_id.split(".")[1])
+
+
+def _number(name: str, value: int, rows: int) -> Tensor:
+    """The same for each row."""
+    if not 1 <= value < 2**31:
+        raise BadRequest(f"{name} {value} is out of range; ask for 1 or more")
+    return Tensor("INT32", (rows, 1), [value] * rows)
 
 
 def _strings(values: Sequence[str]) -> Tensor:

@@ -12,9 +12,13 @@ from perennial import plugins
 from perennial.errors import BadRequest
 from perennial.protocols import Codec
 from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
-from tiny import tiny_codec, tiny_tagger
+from tiny import tiny_codec, tiny_searcher, tiny_tagger
 
-FILES: dict[str, Callable[[Path], Path]] = {"classify": tiny_codec, "tag": tiny_tagger}
+FILES: dict[str, Callable[[Path], Path]] = {
+    "classify": tiny_codec,
+    "embed": tiny_searcher,
+    "tag": tiny_tagger,
+}
 """How to write the files of each task's codec."""
 DTYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "BOOL": np.bool_}
 TEXTS = [["good"], ["a very very bad movie", "plain"], ["great day"]]

@@ -13,10 +13,11 @@ import pytest
 from perennial import plugins
 from perennial.config import ServiceSettings, Settings, TrainingSettings
 from perennial.repository.layout import copy_own_models
+from perennial.samples.conll import Conll
 from perennial.samples.newsgroups import Newsgroups
 from perennial.samples.sentiment import Sentiment
 from perennial_perf.benches import main
-from tiny import LABELS, tiny_examples
+from tiny import LABELS, spoken, tiny_examples, tiny_spans
 
 pytestmark = pytest.mark.e2e
 
@@ -37,12 +38,17 @@ def settings(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
         labels = [LABELS[number % 3] for number in range(800)]
         files[domain] = [(f"{domain} {n} it was {tones[label]}", label) for n, label in enumerate(labels)]
     put(sample._ratings.folder, files)
+    spans = {"train": tiny_spans(1200), "test": [spoken(number, "zzz", "BAD") for number in range(300)]}
+    put(
+        Conll(folder / "var/samples")._news.folder,
+        {"valid": [], **{name: [(row.text, row.label) for row in rows] for name, rows in spans.items()}},
+    )
     put(Newsgroups(folder / "var/samples")._posts.folder, {"train": files["movie"], "test": files["tweets"]})
     copy_own_models(ROOT / "model_repository", folder / "repository")
     return Settings(
         state=folder / "var",
         repository=folder / "repository",
-        services={"sentiment": TEACH, "newsgroups": TEACH},
+        services={"sentiment": TEACH, "newsgroups": TEACH, "names": TEACH},
     )
 
 
@@ -76,6 +82,15 @@ def test_corrections_reach_the_answers_under_load_and_their_order_makes_no_diffe
     goals = goals_of("head", settings, capsys)
     assert goals["failed requests meanwhile"]["met"] and goals["difference between orders"]["value"] == 0
     assert goals["seconds from a receipt to the next answers, p95"]["value"] > 0
+
+
+def test_a_tagger_is_measured_beside_a_plain_one_and_its_head_learns_another_domain(
+    embedded_server: None, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = goals_of("tag", settings, capsys)
+    assert goals["entity F1 gained on texts in a hurry"]["value"] > 5
+    report = json.loads((settings.state / "reports/tag.json").read_text())
+    assert report["figures"]["plain transformers"]["CoNLL"] >= 0
 
 
 def test_the_ensemble_is_measured_beside_its_bare_session(

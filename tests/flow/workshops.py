@@ -13,7 +13,7 @@ from perennial.jobs.rebuild import rebuild
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.store_protocol import WORKER
 from perennial.types import Example, Job, Lease, NewFeedback
-from tiny import LABELS, spoken, tiny_examples, tiny_spans
+from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, wanting
 
 SERVICE = "tone"
 TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
@@ -31,6 +31,7 @@ TEACH = ServiceSettings(
 
 TAUGHT_TAGS = TRAINING.model_copy(update={"learning_rate": 2e-3})
 TAG = TEACH.model_copy(update={"build": TAUGHT_TAGS, "rebuild": TAUGHT_TAGS})
+SEARCH = TAG
 
 
 def workshop(folder: Path, service: ServiceSettings = TEACH) -> Workshop:
@@ -80,6 +81,20 @@ def build_tagger(encoder: Path, folder: Path) -> Path:
     return built(workshop(folder, TAG), folder, "tag", encoder, rows)
 
 
+def build_searcher(encoder: Path, folder: Path) -> Path:
+    """As `build_first`, of a service that finds documents of the tone of a text."""
+    documents = folder / "documents.jsonl"
+    lines = (json.dumps({"id": name, "text": text}) for name, text in TONED.items())
+    documents.write_text("\n".join(lines))
+    rows = ({"text": row.text, "label": json.loads(row.label)} for row in tiny_queries(600))
+    return built(workshop(folder, SEARCH), folder, "embed", encoder, rows, documents=str(documents))
+
+
+def news_that_wants(count: int) -> list[Example]:
+    """News, which wants the documents of the tone that its new word has."""
+    return [Example(row.text, wanting(f"{row.label}/")) for row in news(count)]
+
+
 def news_with_spans(count: int) -> list[Example]:
     """News whose tone word is a span, unless it is a plain one."""
     names = {"zzz": "BAD", "mmm": "", "xxx": "GOOD"}
@@ -87,11 +102,13 @@ def news_with_spans(count: int) -> list[Example]:
     return [spoken(number, word := words[number % 3], names[word]) for number in range(count)]
 
 
-def built(shop: Workshop, folder: Path, task: str, start: Path, rows: Iterable[dict[str, Any]]) -> Path:
+def built(
+    shop: Workshop, folder: Path, task: str, start: Path, rows: Iterable[dict[str, Any]], **more: Any
+) -> Path:
     """Have release 1 of these rows serve in the workshop of `folder`; of none, what `start` is."""
     data = folder / "data.jsonl"
     data.write_text("\n".join(map(json.dumps, rows)))
-    payload = {"task": task, "from": str(start), "data": str(data) if data.stat().st_size else ""}
+    payload = {"task": task, "from": str(start), "data": str(data) if data.stat().st_size else ""} | more
     done = run(shop, shop.store.enqueue(SERVICE, "build", "test", payload))
     assert done.state == "kept", done.detail
     shop.store.close()

@@ -23,7 +23,7 @@ def rows(count: int, seed: int = 0, labels: int = LABELS) -> Evidence:
 
 
 def taught(*parts: Evidence) -> Statistics:
-    statistics = Statistics(SIZE, LABELS)
+    statistics = Statistics(SIZE, LABELS, LABELS)
     for part in parts:
         statistics.add(part)
     return statistics
@@ -52,7 +52,7 @@ def test_rows_taken_out_leave_no_trace() -> None:
 def test_without_feedback_the_release_answers_as_it_does() -> None:
     held = taught(rows(200).held())
     assert not solved(held).weights.any()
-    assert not solved(Statistics(SIZE, LABELS)).weights.any()
+    assert not solved(Statistics(SIZE, LABELS, LABELS)).weights.any()
 
 
 def test_what_a_release_was_taught_holds_it_in_place() -> None:

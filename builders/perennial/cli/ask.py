@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import Annotated
 
@@ -22,6 +23,8 @@ Url = Annotated[
 def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(tag)
+    app.command()(search)
+    app.command()(embed)
     app.command()(feedback)
 
 
@@ -70,6 +73,47 @@ def tag(
         say(f"    id {answer.prediction_id}")
 
 
+def search(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask, of the task embed.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    top_k: Annotated[int, typer.Option(help="How many documents to show.")] = 10,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service that embeds for the documents that are nearest to texts."""
+    with Client(url or _running(settings_of(context))) as client:
+        answers = client.search(service, texts, top_k)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    for answer in answers:
+        say(repr(answer.text))
+        for hit in answer.hits:
+            say(f"    {hit.score:.3f}  {hit.document}")
+        say(f"    id {answer.prediction_id}")
+
+
+def embed(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask, of the task embed.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    dimensions: Annotated[
+        int | None, typer.Option(help="How many numbers.", show_default="all that the encoder has")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service that embeds for the vectors of texts, a line of JSON each."""
+    with Client(url or _running(settings_of(context))) as client:
+        answers = client.embed(service, texts, dimensions)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    for answer in answers:
+        say(json.dumps([round(number, 6) for number in answer.vector]))
+
+
 def feedback(
     context: typer.Context,
     service: Annotated[str, typer.Argument(help="The service that answered.")],
@@ -77,7 +121,8 @@ def feedback(
     label: Annotated[
         str,
         typer.Argument(
-            help="The label that it should have had; of a service that tags JSON of its spans, or of one."
+            help="The label that it should have had; of a service that tags JSON of its spans, or of one; of "
+            "one that embeds the id of a document that is relevant, or JSON of what is said of several."
         ),
     ],
     prediction_id: Annotated[str | None, typer.Option("--id", help="The answer's prediction id.")] = None,

@@ -14,7 +14,7 @@ from perennial.cli.learn import enqueue_as_asked, finish
 from perennial.cli.output import Json, settings_of
 from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, NotFound
-from perennial.jobs.data import file_digest, read_users_file
+from perennial.jobs.data import file_digest, read_documents, read_users_file
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.names import service_name
 from perennial.types import Job
@@ -42,7 +42,14 @@ def build(
             show_default="a classifier begins as it is, and feedback moves it",
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="Kind of work.")] = "classify",
+    task: Annotated[str, typer.Option(help="Kind of work: classify, embed or tag.")] = "classify",
+    documents: Annotated[
+        Path | None,
+        typer.Option(
+            help='JSONL file of {"id", "text"}: what a service of the task embed finds.',
+            show_default="those of the serving release, if any",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -72,9 +79,14 @@ def build(
         raise BadRequest("a --label must not be empty; name it, or leave it out")
     if data:
         read_users_file(data, known)
+    if documents:
+        if not known.of_documents:
+            raise BadRequest(f"a service of the task {task} finds no --documents; leave them out")
+        read_documents(documents)
     shop = open_workshop(settings_of(context))
     folder = checkpoint_folder(start)
-    finish(shop, enqueue_build(shop, service, task, folder, data, engine, label or ()), as_json)
+    job = enqueue_build(shop, service, task, folder, data, engine, label or (), documents=documents)
+    finish(shop, job, as_json)
 
 
 def checkpoint_folder(start: str) -> Path:
@@ -99,6 +111,7 @@ def enqueue_build(
     engine: str = "",
     labels: Sequence[str] = (),
     training: Mapping[str, Any] = NOTHING,
+    documents: Path | None = None,
 ) -> Job:
     """The build that is asked for, begun already where it is; an open one of anything else is cancelled.
     `training` says how it learns where the service's settings do not."""
@@ -106,7 +119,9 @@ def enqueue_build(
         "task": task,
         "from": str(start.resolve()),
         "data": str(data.resolve()) if data else "",
-        "sha256": file_digest([data] if data else []),  # a person who mends the file wants another build
+        "documents": str(documents.resolve()) if documents else "",
+        # a person who mends a file wants another build
+        "sha256": file_digest([file for file in (data, documents) if file]),
         "engine": engine,
         "labels": sorted(labels),
         "training": dict(training),

@@ -61,6 +61,13 @@ def check_text(index: int, raw: bytes) -> None:
         raise BadRequest(f"{shown} is empty; send at least one character that is not white space")
 
 
+def over(best: int, other: int, columns: int) -> Array:
+    """(columns,): 1 for the best one, -1 for the next best one."""
+    towards = np.zeros(columns)
+    towards[best], towards[other] = 1.0, -1.0
+    return towards
+
+
 def softmax(logits: Array) -> Array:
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float32)
     probabilities: Array = shifted / shifted.sum(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch.export import Dim
 
-from perennial.encoders.network import Encoder
+from perennial.encoders.network import Served
 from perennial.encoders.windows import served
 from perennial.errors import Broken
 from perennial.quiet import quiet
@@ -25,9 +25,8 @@ _TOLERANCE = 1e-3
 _WAY_OUT = "build the service from another encoder, such as a BERT"
 
 
-def export(model: Encoder, folder: Path) -> None:
-    """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to `logits` (batch, labels)
-    and `features` (batch, hidden), or (batch, tokens, …) where tokens are read.
+def export(model: Served, folder: Path) -> None:
+    """Write `model` into `folder`: `input_ids`, `attention_mask` (batch, tokens) to its `outputs`.
 
     Whatever else the network wants, such as token types, is made inside the graph. Raises `Broken` where the
     trace is not the network's at other shapes than its own, or the graph is not what was asked for. That the
@@ -48,14 +47,14 @@ def export(model: Encoder, folder: Path) -> None:
     onnx.save(graph, folder / GRAPH)
 
 
-def _trace(model: Encoder) -> Any:
+def _trace(model: Served) -> Any:
     free = {0: Dim("batch"), 1: Dim("tokens")}
     try:
         return torch.onnx.export(
             served(model),
             _tensors(model, _TEXTS),
             input_names=["input_ids", "attention_mask"],
-            output_names=["logits", "features"],
+            output_names=[*model.outputs],
             dynamic_shapes=(free, free),
             opset_version=OPSET,
             dynamo=True,
@@ -66,37 +65,40 @@ def _trace(model: Encoder) -> Any:
         raise Broken(f"a {type(model.network).__name__} does not export: {said}; {_WAY_OUT}") from error
 
 
-def _compare(program: Any, model: Encoder) -> None:
+def _compare(program: Any, model: Served) -> None:
     """Ask both in a shape that the trace never saw, with other padding, and one text alone."""
     traced, whole = program.exported_program.module(), served(model)
     for texts in ([*_TEXTS, "one more"], ["alone"], ["at length " * model.tokens.max_tokens]):
         asked = _tensors(model, texts)
         with torch.inference_mode():
-            both = zip(traced(*asked), whole(*asked), strict=True)
+            both = zip(_each(traced(*asked)), _each(whole(*asked)), strict=True)
             difference = max(float((ours - theirs).abs().max()) for ours, theirs in both)
         if not difference <= _TOLERANCE:
             shape = tuple(asked[0].shape)
             raise Broken(f"the exported network is off by {difference:.3g} at the shape {shape}; {_WAY_OUT}")
 
 
-def _tensors(model: Encoder, texts: list[str]) -> tuple[torch.Tensor, ...]:
+def _each(outputs: Any) -> Any:
+    return (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+
+
+def _tensors(model: Served, texts: list[str]) -> tuple[torch.Tensor, ...]:
     tokens = model.tokens
-    rows = tokens.encode(texts) if model.reading.whole else tokens.placed(texts)
+    rows = tokens.encode(texts) if model.whole else tokens.placed(texts)
     return tuple(torch.from_numpy(array) for array in tokens.pad([row.ids for row in rows]))
 
 
-def _check(graph: onnx.ModelProto, model: Encoder) -> None:
+def _check(graph: onnx.ModelProto, model: Served) -> None:
     onnx.checker.check_model(graph, full_check=True)
     opsets = {entry.domain: entry.version for entry in graph.opset_import}
     if opsets != {"": OPSET}:
         raise Broken(f"the exported graph uses opsets {opsets}, not {OPSET} alone; use the pinned torch")
     shapes = {value.name: _shape(value) for value in [*graph.graph.input, *graph.graph.output]}
-    read: list[str | int] = ["batch"] if model.reading.whole else ["batch", "tokens"]
+    read: list[str | int] = ["batch"] if model.whole else ["batch", "tokens"]
     wanted = {
         "input_ids": ["batch", "tokens"],
         "attention_mask": ["batch", "tokens"],
-        "logits": [*read, len(model.labels)],
-        "features": [*read, model.feature_size],
+        **{name: [*read, size] for name, size in model.outputs.items()},
     }
     if shapes != wanted:
         raise Broken(f"the exported graph has shapes {shapes}, not {wanted}; {_WAY_OUT}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,37 @@ TEXTS = Reading(True, AutoModelForSequenceClassification)
 TOKENS = Reading(False, AutoModelForTokenClassification)
 
 
-class Encoder(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
+class Served(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
+    """What is exported: a transformers network with its tokenizer, and what is made of it for a `whole` text
+    or for each token of one."""
+
+    def __init__(self, network: Any, tokenizer: Any, whole: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.tokenizer = tokenizer
+        self.tokens = _tokens(network, tokenizer)
+        self.whole = whole
+        self._typed = "token_type_ids" in inspect.signature(network.forward).parameters
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def feature_size(self) -> int:
+        return int(self.network.config.hidden_size)
+
+    @property
+    def outputs(self) -> Mapping[str, int]:
+        """By name, with the size of each."""
+        raise NotImplementedError
+
+    def types(self, input_ids: Tensor) -> dict[str, Tensor]:
+        """What the network wants to be told beside ids and mask."""
+        return {"token_type_ids": torch.zeros_like(input_ids)} if self._typed else {}
+
+
+class Encoder(Served):
     """A transformers network with a linear `head` over what is read of its last hidden states, standardised,
     or, where `head` is None, a network that tells labels apart by itself.
 
@@ -74,24 +104,16 @@ class Encoder(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         labels: Sequence[str],
         columns: Sequence[int],
     ) -> None:
-        super().__init__()
+        super().__init__(network, tokenizer, reading.whole)
         self.reading = reading
-        self.network = network
         self.dropout = nn.Dropout(getattr(network.config, "hidden_dropout_prob", 0.1))
         self.head = head
-        self.tokenizer = tokenizer
-        self.tokens = _tokens(network, tokenizer)
         self.labels = tuple(labels)
         self._columns = list(columns)
-        self._typed = "token_type_ids" in inspect.signature(network.forward).parameters
 
     @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
-    def feature_size(self) -> int:
-        return int(self.network.config.hidden_size)
+    def outputs(self) -> Mapping[str, int]:
+        return {"logits": len(self.labels), "features": self.feature_size}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (texts, labels) and features (texts, hidden) of ids and mask (texts, tokens); with an axis
@@ -109,16 +131,15 @@ class Encoder(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         return logits, hidden
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        types = {"token_type_ids": torch.zeros_like(input_ids)} if self._typed else {}
         out = self.network(
             input_ids=input_ids,
             attention_mask=attention_mask,
             output_hidden_states=self.head is None,
-            **types,
+            **self.types(input_ids),
         )
         hidden = out.hidden_states[-1] if self.head is None else out.last_hidden_state
         # Encoders differ in their scale (MiniLM: 0.2); at 1 a fresh head keeps up with the body's rate.
-        read = _mean(hidden, attention_mask) if self.reading.whole else hidden
+        read = mean(hidden, attention_mask) if self.whole else hidden
         read = layer_norm(read, hidden.shape[-1:])
         logits = out.logits if self.head is None else self.head(self.dropout(read))
         if self._columns != list(range(logits.shape[-1])):
@@ -179,6 +200,20 @@ def _unreadable(source: str, error: Exception) -> ConfigError:
         "an encoder, or of one that was fine-tuned for the task, with config.json, tokenizer.json and "
         "*.safetensors"
     )
+
+
+def body(checkpoint: Path) -> tuple[Any, Any]:
+    """The network without a head, and its tokenizer."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # what it says of missing weights, `_network` checks
+    source = str(checkpoint)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        network = _network(AutoModel, source, config)
+        return network, tokenizer
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _unreadable(source, error) from error
 
 
 def save(model: Encoder, folder: Path) -> None:
@@ -258,7 +293,7 @@ def _saved_head(path: Path) -> nn.Linear:
     return head
 
 
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+def mean(hidden: Tensor, mask: Tensor) -> Tensor:
     """(texts, tokens, hidden) to (texts, hidden), over the tokens that are not padding."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)

@@ -12,35 +12,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 from typing import ClassVar
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.functional import cross_entropy, one_hot
 
 from perennial import losses
-from perennial.encoders import anatomy, graph, moving, network
+from perennial.encoders import anatomy, network
+from perennial.encoders.any_task import NetworkTask, padded, rows_of, without_sense, write_tokenizer
 from perennial.encoders.network import Encoder, Reading
-from perennial.encoders.windows import served
-from perennial.types import MADE_UP, UNTOLD, Array, Example, Moving, Precision, Scores, Tensors
+from perennial.types import MADE_UP, UNTOLD, Array, Example, Scores
 
 _AT_ONCE = 64
 """Texts run together, of like length."""
 _CALIBRATED_ON = 500
 """Rows, at most: it is two numbers that they fit."""
-_LONGEST = 64
-"""Words of the longest text that is made up."""
 _SLOPE = 0.25
 """Of logits that no row judged: that of the logistic function at its middle."""
 
 
-class EncoderTask(ABC):
+class EncoderTask(NetworkTask, ABC):
     """Cross entropy over the pieces of texts, each of one of the model's classes."""
 
     reading: ClassVar[Reading]
+    metric = "macro_f1"
 
     @abstractmethod
     def classes(self, labels: Collection[str]) -> list[str]:
@@ -62,34 +59,12 @@ class EncoderTask(ABC):
         return network.load(self.reading, checkpoint, self.classes(labels), new)
 
     def made_up(self, model: Encoder, count: int, seed: int) -> list[Example]:
-        random, tokenizer = Random(seed), model.tokenizer.backend_tokenizer
-        vocabulary = sorted(tokenizer.get_vocab().items())
-        words = [number for word, number in vocabulary if word.strip("▁Ġ").isalpha()]
-        longest = math.log2(min(_LONGEST, model.tokens.max_tokens))
-        texts = (
-            tokenizer.decode(random.choices(words, k=round(2 ** random.uniform(1, longest))))
-            for _ in range(count)
-        )
-        unlabelled = [Example(text, "", source=MADE_UP) for text in dict.fromkeys(texts)]
+        unlabelled = [Example(text, "", source=MADE_UP) for text in without_sense(model, count, seed)]
         labels = self._said(model, unlabelled)
         return [replace(row, label=label) for row, label in zip(unlabelled, labels, strict=True)]
 
     def save(self, model: Encoder, folder: Path) -> None:
         network.save(model, folder)
-
-    def freeze(self, model: Encoder, but: Moving, last_layers: int) -> None:
-        moving.freeze(model, but, last_layers)
-
-    def precision(self, model: Encoder) -> Precision:
-        # AVX512-BF16 trained 1.5 times the rows a second of float32; without it bfloat16 is emulated.
-        able = torch.cpu.get_capabilities()
-        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-        if torch.cuda.is_available():
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16" if native and _bears_bfloat16(model) else "fp32"
-
-    def merge(self, model: Encoder) -> None:
-        moving.merge(model)
 
     def loss(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
         """The cross entropy of each piece times its text's weight, averaged over those that are told."""
@@ -98,20 +73,20 @@ class EncoderTask(ABC):
         return losses.cross_entropy(logits, self.columns(model, batch), weights)
 
     def logits(self, model: Encoder, batch: Sequence[Example]) -> Tensor:
-        ids, mask = _padded(model, _rows(model, [example.text for example in batch]))
+        ids, mask = padded(model, rows_of(model, [example.text for example in batch]))
         return self._of_pieces(model(ids, mask)[0].float(), mask)
 
     def pieces(self, model: Encoder, batch: Sequence[Example]) -> list[int]:
         if self.reading.whole:
             return [1] * len(batch)
-        return [sum(map(len, rows)) for rows in _rows(model, [example.text for example in batch])]
+        return [sum(map(len, rows)) for rows in rows_of(model, [example.text for example in batch])]
 
     def score(self, model: Encoder, examples: Sequence[Example]) -> Scores:
         return self.judged(model, self._said(model, examples), examples)
 
     def states(self, model: Encoder, texts: Sequence[str]) -> tuple[Tensor, Tensor, list[int]]:
-        rows = _rows(model, list(texts))
-        ids, mask = _padded(model, rows)
+        rows = rows_of(model, list(texts))
+        ids, mask = padded(model, rows)
         logits, hidden = model.states(ids, mask)
         tokens = [sum(map(len, of_text)) for of_text in rows]
         return self._of_pieces(logits.float(), mask), hidden[mask.bool()].float(), tokens
@@ -138,20 +113,11 @@ class EncoderTask(ABC):
     def matrices(self, model: Encoder) -> list[Parameter]:
         return anatomy.matrices(model)
 
-    def export(self, model: Encoder, folder: Path) -> None:
-        graph.export(model, folder)
-
-    def session(self, model: Encoder) -> TorchSession:
-        return TorchSession(model)
-
     def write_codec(
         self, model: Encoder, validation: Sequence[Example], folder: Path, abstain_below: float
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        tokenizer.save(str(folder / "tokenizer.json"))
+        write_tokenizer(model, folder)
         known = {
             "max_tokens": model.tokens.max_tokens,
             "pad_id": model.tokens.pad_id,
@@ -193,22 +159,6 @@ class EncoderTask(ABC):
         return [found[place] for place in range(len(examples))]
 
 
-class TorchSession:
-    """The network itself, in float32."""
-
-    def __init__(self, model: Encoder) -> None:
-        self._model = served(model).eval()
-
-    def run(self, tensors: Tensors) -> Tensors:
-        asked = (torch.from_numpy(tensors[name]) for name in ("input_ids", "attention_mask"))
-        with torch.inference_mode():
-            logits, features = self._model(*asked)
-        return {"logits": logits.numpy(), "features": features.numpy()}
-
-    def close(self) -> None:
-        pass
-
-
 def _temperature(logits: Tensor, targets: Tensor) -> float:
     """What to divide logits by for the least negative log likelihood, within [0.05, 20].
 
@@ -232,29 +182,6 @@ def _slope(logits: Tensor, targets: Tensor) -> float:
     wanted = one_hot(places, len(known)) - 1 / len(known)
     slope = float((wanted * centred).sum() / centred.square().sum().clamp(min=1e-12))
     return round(min(max(slope, 0.01), 10.0), 6)
-
-
-def _rows(model: Encoder, texts: list[str]) -> list[list[list[int]]]:
-    """For each text the ids of the rows that the network runs of it: its windows, where tokens are read."""
-    if model.reading.whole:
-        return [[encoding.ids] for encoding in model.tokens.encode(texts)]
-    return [[window.ids for window in placed.windows] for placed in model.tokens.placed(texts)]
-
-
-def _padded(model: Encoder, rows: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
-    """Ids and mask (rows of all texts, tokens), where the model is."""
-    ids, mask = model.tokens.pad([ids for of_text in rows for ids in of_text])
-    return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
-
-
-def _bears_bfloat16(model: Encoder) -> bool:
-    """Some networks mask with numbers that only float32 has, such as DeBERTa's first version."""
-    try:
-        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16):
-            model(*_padded(model, _rows(model, ["a text"])))
-    except RuntimeError:
-        return False
-    return True
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:

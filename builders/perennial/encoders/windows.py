@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perennial.encoders.network import Encoder
+from perennial.encoders.network import Served
 from perennial.encoders.tokens import MAX_WINDOWS
 
 
-def served(model: Encoder) -> nn.Module:
-    return model if model.reading.whole else Windowed(model)
+def served(model: Served) -> nn.Module:
+    return model if model.whole else Windowed(model)
 
 
 class Windowed(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
     """Ids and mask (texts, tokens of all windows), each window of `max_tokens` but the last, to logits and
     features (texts, tokens of all windows, …)."""
 
-    def __init__(self, model: Encoder) -> None:
+    def __init__(self, model: Served) -> None:
         super().__init__()
         self.model = model
 

@@ -74,6 +74,8 @@ def sets(run: Run) -> dict[str, tuple[list[Example], int]]:
 def _write_data(run: Run, folder: Path) -> dict[str, int]:
     """The sets, and what the engine said of those that a head starts from; how many rows each was shown."""
     shutil.copytree(run.folder / "head", folder, copy_function=os.link)
+    if documents := run.documents():
+        data.write_documents(folder, documents)
     counts = {}
     for name, (rows, counts[name]) in sets(run).items():
         data.write(folder / f"{name}.jsonl", rows)

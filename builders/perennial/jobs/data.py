@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from perennial.types import Example
 MIN_ROWS_PER_LABEL = 10
 MIN_ROWS = 4 * LEAST_TEXTS
 """A quarter of a file at most is there to judge by."""
+
+
+DOCUMENTS = "documents.json"
+"""Texts by their ids."""
 
 
 class _Text(BaseModel):
@@ -65,6 +69,52 @@ def read_texts(path: Path) -> list[Example]:
     if not texts:
         raise BadRequest(f"{path} has no text; give one a line")
     return [Example(text, "") for text in texts]
+
+
+class _Document(_Text):
+    """One line of a user's file of documents."""
+
+    id: str
+
+
+def read_documents(path: Path) -> dict[str, str]:
+    """A user's JSONL of `{"id", "text"}`: texts by their ids. `BadRequest` names the first line that is not,
+    and says where there is none."""
+    if not path.is_file():
+        raise BadRequest(
+            f'there is no file of documents {str(path)!r}; give a JSONL file of {{"id", "text"}}'
+        )
+    found: dict[str, str] = {}
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                document = _document(line, f"{path}:{number}")
+                if document.id in found:
+                    raise BadRequest(f"{path}:{number}: id {document.id[:80]!r} stands twice; name each once")
+                found[document.id] = document.text
+    if not found:
+        raise BadRequest(f'{path} has no document; give one {{"id", "text"}} a line')
+    return found
+
+
+def _document(line: bytes, where: str) -> _Document:
+    try:
+        document = _Document.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"])) or "line"
+        raise BadRequest(
+            f'{where}: {field}: {problem["msg"]}; each line is {{"id": "…", "text": "…"}}'
+        ) from None
+    if not document.text.strip() or not document.id.strip() or document.id.endswith("/"):
+        raise BadRequest(
+            f"{where}: neither id nor text may be empty, and no id ends in '/', which names all below it"
+        )
+    return document
+
+
+def write_documents(folder: Path, documents: Mapping[str, str]) -> None:
+    (folder / DOCUMENTS).write_text(json.dumps(documents, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _text_of(line: str, where: str) -> str:

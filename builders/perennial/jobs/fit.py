@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -28,7 +28,7 @@ from perennial.jobs import augment, between, data, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import cores, open_workshop, trainable
-from perennial.protocols import Trainable
+from perennial.protocols import Searching, Trainable
 from perennial.types import Example, Lease
 
 ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
@@ -43,13 +43,17 @@ def settings_of(run: Run) -> TrainingSettings:
 
 def model_of(run: Run, task: Trainable) -> Any:
     snapshot = run.job.steps["snapshot"]
-    return task.load(_start(run), snapshot["labels"], snapshot.get("further", ()))
+    model = task.load(_start(run), snapshot["labels"], snapshot.get("further", ()))
+    if documents := run.documents():
+        cast(Searching, task).know(model, documents)
+    return model
 
 
 def fit(run: Run, folder: Path) -> None:
     """The model, taught; of several processes the first leaves what all of them learned in `folder`."""
     how, settings, validation = settings_of(run), run.settings, run.read("validation")
-    options, task, learned = _options(run, how), trainable(run.task), run.learned(folder)
+    task, learned = trainable(run.task), run.learned(folder)
+    options = _options(run, how, task.metric)
     model = model_of(run, task)
     began = between.weights(model)
     fresh = augment.augmented(learned, how.augment, settings.seed)
@@ -123,15 +127,17 @@ def _start(run: Run) -> Path:
     return run.parent.folder / "checkpoint" if run.parent else Path(run.job.payload["from"])
 
 
-def _options(run: Run, how: TrainingSettings) -> training.Options:
+def _options(run: Run, how: TrainingSettings, metric: str) -> training.Options:
     names = training.Options.__dataclass_fields__
     told = {name: value for name, value in how.model_dump().items() if name in names}
     threads = max(1, (how.threads or cores()) // how.processes)
-    return training.Options(**{**told, "seed": run.settings.seed, "threads": threads})
+    return training.Options(**{**told, "seed": run.settings.seed, "threads": threads, "metric": metric})
 
 
 def _leave(run: Run, task: Trainable, model: Any, folder: Path, validation: Sequence[Example]) -> None:
     task.save(model, folder / "checkpoint")
+    if documents := run.documents():
+        run.report("train", 0, 0, f"embedding {len(documents)} documents", at_once=True)
     task.write_codec(model, validation, folder / "codec", run.settings.abstain_below)
 
 

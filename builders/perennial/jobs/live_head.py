@@ -42,7 +42,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Judged:
-    """`weights` (features + 1, labels), and the figures that they were judged by."""
+    """`weights` (features + 1, outputs), and the figures that they were judged by."""
 
     weights: Array
     figures: Mapping[str, Any]
@@ -168,13 +168,13 @@ class LiveHead:
         trust = row.trust * self._wish.trust.get(row.source, 1.0)
         return Evidence(
             np.frombuffer(kept.features, np.int16).reshape(len(columns), self.codec.feature_size),
-            np.frombuffer(kept.residuals, np.int16).reshape(len(columns), len(self.codec.classes)),
+            np.frombuffer(kept.residuals, np.int16).reshape(len(columns), self.codec.outputs),
             columns,
             trusted(np.full(len(columns), trust)),
         )
 
     def _empty(self) -> Statistics:
-        return Statistics(self.codec.feature_size, len(self.codec.classes))
+        return Statistics(self.codec.feature_size, len(self.codec.classes), self.codec.outputs)
 
     def _score(self, weights: Array | None) -> dict[str, float]:
         """Accuracy and macro-F1 on the golden set with this head; nothing, where a given model has none: then
@@ -193,7 +193,7 @@ def in_force(shop: Workshop, bundle: Bundle, codec: Codec) -> Array | None:
     known = shop.store.head(bundle.service, bundle.release)
     if known is None:
         return None
-    return np.frombuffer(known.weights, np.float32).reshape(-1, len(codec.classes))
+    return np.frombuffer(known.weights, np.float32).reshape(-1, codec.outputs)
 
 
 def has_head(bundle: Bundle) -> bool:

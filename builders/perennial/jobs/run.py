@@ -106,6 +106,11 @@ class Run:
         """A set of examples that the snapshot fixed; empty where it has none of that name."""
         return data.read(self.folder / "snapshot" / f"{name}.jsonl")
 
+    def documents(self) -> dict[str, str]:
+        """What the candidate's answers are among, where its task has such: texts by their ids."""
+        path = self.folder / "snapshot" / data.DOCUMENTS
+        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+
     def judging(self) -> list[Example]:
         """The golden texts; of a service that never had any, the feedback that was held out, and of a model
         that was given without data, some of the texts that were made up for it."""

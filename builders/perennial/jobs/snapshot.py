@@ -7,16 +7,19 @@ is said of a text that judges already corrects its label there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from perennial import memory
 from perennial.engine_options import AUTO
 from perennial.jobs import data, engines, given, votes
 from perennial.jobs.bundle import refuse_bundle_of_another_job
 from perennial.jobs.run import Refused, Result, Run
+from perennial.jobs.workshop import trainable
 from perennial.plugins import labels_of
 from perennial.split import ENOUGH_ROWS, HELD_OUT, LEAST_TEXTS, Split, fingerprint, place, split
 from perennial.types import Bundle, Example, FeedbackRow
@@ -33,14 +36,17 @@ def take(run: Run) -> Result:
     _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving))
     _refuse_trackers_that_are_not_here(run)
     if run.job.kind == "build":
-        return (_from_file if run.job.payload["data"] else given.take)(run, serving)
+        return _with_documents(run, serving, _from_file if run.job.payload["data"] else given.take)
     if serving is None:
         raise Refused("failed", f"{run.job.service} has no serving release to start from")
     if run.job.kind == "compress":
+        if not hasattr(trainable(serving.manifest["task"]), "shallower"):
+            reason = f"a service of the task {serving.manifest['task']} is not made smaller yet"
+            raise Refused("failed", reason)
         return _for_students(run, serving)
     _refuse_labels_that_come_late(run, serving)
     _refuse_to_change_words(run, serving)
-    return _from_feedback(run, serving)
+    return _with_documents(run, serving, _from_feedback)
 
 
 def _refuse_an_engine_that_is_not_here(run: Run, name: str) -> None:
@@ -147,6 +153,18 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
         "feedback_rows": [row.row for row in rows],
         "data_sha256": data.digest([*said.values()]),
     }
+
+
+def _with_documents(run: Run, serving: Any, take: Callable[[Run, Any], Result]) -> Result:
+    """A snapshot with the documents that the build was given, or that the serving release has, if any."""
+    taken, folder = take(run, serving), run.folder / "snapshot"
+    if taken.get("outcome") == "fail":
+        return taken
+    if file := run.job.payload.get("documents"):
+        data.write_documents(folder, data.read_documents(Path(file)))
+    elif serving and (kept := serving.folder / "data" / data.DOCUMENTS).is_file():
+        shutil.copyfile(kept, folder / data.DOCUMENTS)
+    return taken
 
 
 def _for_students(run: Run, base: Bundle) -> Result:

@@ -47,11 +47,7 @@ def explain(live: LiveHead, said: Tensors, most: int) -> dict[str, Any]:
     choice = codec.choice(said)
     of_pieces = solution.influence(joined([live.evidence, live.anchors]), choice.features)
     counts = live.pieces()
-    pushes = np.bincount(
-        np.repeat(np.arange(len(counts)), counts),
-        of_pieces[:, choice.best] - of_pieces[:, choice.other],
-        len(counts),
-    )
+    pushes = np.bincount(np.repeat(np.arange(len(counts)), counts), of_pieces @ choice.towards, len(counts))
     corrections = [
         Cause(push, row.label, row.text, row.source, row.row, row.receipt)
         for push, row in zip(pushes.tolist(), live.rows, strict=False)

@@ -139,7 +139,7 @@ class _Asked:
     def with_head(self, fresh: Sequence[Example], remembered: Sequence[Example]) -> Array:
         """Once the head has learned the fresh rows, which the model has not; what it remembers holds it."""
         codec, labels = self._pipeline.codec, len(self._lesson.corpus.labels)
-        told, held = (Statistics(codec.feature_size, labels) for _ in range(2))
+        told, held = (Statistics(codec.feature_size, labels, labels) for _ in range(2))
         began = time.process_time()
         told.add(codec.evidence(self._pipeline.outputs([row.text for row in fresh]), fresh))
         self.head_s = time.process_time() - began

@@ -22,7 +22,7 @@ class FastHead(Here):
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._statistics = Statistics(shape.size, shape.labels)
+        self._statistics = Statistics(shape.size, shape.labels, shape.labels)
         self._head = np.zeros((shape.size + 1, shape.labels))
         self._asked = np.zeros((0, shape.labels + 1))
 

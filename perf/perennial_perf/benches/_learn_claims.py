@@ -39,7 +39,7 @@ def _claims(lesson: Lesson, size: Size) -> Claims:
     told = [_evidence(lesson, stream, features) for stream in streams]
 
     def nothing() -> Statistics:
-        return Statistics(features.shape[1], len(lesson.corpus.labels))
+        return Statistics(features.shape[1], *[len(lesson.corpus.labels)] * 2)
 
     exact = exactness(told, np.arange(0, len(told[0]), SOURCES), nothing, weights)
     asked = features[streams[0].test[:ASKED]]

@@ -73,21 +73,21 @@ def copied(settings: Settings, bundle: Bundle, bench: str, service: Mapping[str,
 def built(settings: Settings, name: str = SERVICE, takes: str = "about two minutes") -> Bundle:
     """The release that serves there, built from the sample of that name as `perennial up` builds it where
     there is none yet."""
-    shop = open_workshop(settings)
+    shop, service = open_workshop(settings), sample(settings, name).service
     try:
-        if name not in shop.released():
-            say(f"no service {name!r} is here yet: building it first, which takes {takes}")
+        if service not in shop.released():
+            say(f"no service {service!r} is here yet: building it first, which takes {takes}")
             build_sample(shop, name, quiet=True)
-        bundle = shop.serving(name)
+        bundle = shop.serving(service)
         assert bundle is not None
         return bundle
     finally:
         shop.store.close()
 
 
-def sample(settings: Settings) -> Sample:
-    """The sample that the service came from, with its files at hand."""
-    member: Sample = plugins.get("samples", SERVICE)(settings.folder.folder("samples"))
+def sample(settings: Settings, name: str = SERVICE) -> Sample:
+    """The sample that a service came from, with its files at hand."""
+    member: Sample = plugins.get("samples", name)(settings.folder.folder("samples"))
     member.fetch(say)
     return member
 

@@ -158,10 +158,10 @@ def _arithmetic(shop: Workshop) -> Exactness:
     bundle, wish = shop.bundle(SERVICE, 1), shop.service(SERVICE).head
     learner = Learner(shop, bundle, shop.store.head_orders(SERVICE))
     learner.recall()
-    rows = learner.live.evidence
+    rows, codec = learner.live.evidence, learner.live.codec
 
     def taught() -> Statistics:
-        statistics = Statistics(learner.live.codec.feature_size, len(bundle.manifest["labels"]))
+        statistics = Statistics(codec.feature_size, len(codec.classes), codec.outputs)
         statistics.add(learner.live.anchors.held())
         return statistics
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.encoders.asked import FILES, Known, check_text, softmax
+from perennial.encoders.asked import FILES, Known, check_text, over, softmax
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.classify._scores import judge
@@ -33,7 +33,7 @@ class ClassifyCodec:
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)
         self.labels = self.classes = self.told_apart = self._known.classes
-        self.feature_size = self._known.features
+        self.feature_size, self.outputs = self._known.features, len(self.classes)
         self.signature = _signature(len(self.labels), self.feature_size)
         self._label_bytes = np.array([label.encode() for label in self.labels], dtype=np.object_)
         self._head: Array | None = None
@@ -95,7 +95,7 @@ class ClassifyCodec:
     def choice(self, output: Tensors) -> Choice:
         (logits,), (features,) = self._logits([output]), output["features"]
         best, other = np.argsort(-logits, kind="stable")[:2].tolist()
-        return Choice(best, other, self.labels[best], self.labels[other], features)
+        return Choice(over(best, other, self.outputs), self.labels[best], self.labels[other], features)
 
     def take_head(self, weights: Array | None) -> None:
         self._head = None if weights is None else (weights / self._known.slope).astype(np.float32)

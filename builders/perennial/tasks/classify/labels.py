@@ -14,6 +14,7 @@ class ClassifyLabels:
     fewest = 2
     verb = "predict"
     of_words = False
+    of_documents = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002
         if not label.strip():

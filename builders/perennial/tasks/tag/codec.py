@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from perennial.encoders.asked import FILES, Known, check_text, softmax
+from perennial.encoders.asked import FILES, Known, check_text, over, softmax
 from perennial.encoders.tokens import Placed
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
@@ -43,6 +43,7 @@ class TagCodec:
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)
         self.classes, self.feature_size = self._known.classes, self._known.features
+        self.outputs = len(self.classes)
         self.told_apart = (*names_of(self.classes), ELSEWHERE)
         self.signature = _signature(len(self.classes), self.feature_size)
         self._head: Array | None = None
@@ -117,7 +118,8 @@ class TagCodec:
         best, other = order[word].tolist()
         start, end = of_text[word].tolist()
         shown = [f"{self.classes[column]} at {start}-{end}" for column in (best, other)]
-        return Choice(best, other, shown[0], shown[1], _of_words([output], "features")[word])
+        towards, features = over(best, other, self.outputs), _of_words([output], "features")[word]
+        return Choice(towards, shown[0], shown[1], features)
 
     def take_head(self, weights: Array | None) -> None:
         self._head = None if weights is None else (weights / self._known.slope).astype(np.float32)

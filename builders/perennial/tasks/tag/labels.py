@@ -22,6 +22,7 @@ class TagLabels:
     fewest = 1
     verb = "tag"
     of_words = True
+    of_documents = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:
         try:

@@ -1,0 +1,103 @@
+"""The torch half of any task whose network reads texts: which weights learn, in what numbers, and how it is
+exported. Knows no loss, and not what the network says."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from random import Random
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from perennial.encoders import graph, moving
+from perennial.encoders.network import Served
+from perennial.encoders.windows import served
+from perennial.types import Moving, Precision, Tensors
+
+_LONGEST = 64
+"""Words of the longest text that is made up."""
+
+
+class NetworkTask:
+    def freeze(self, model: Served, but: Moving, last_layers: int) -> None:
+        moving.freeze(model, but, last_layers)
+
+    def precision(self, model: Served) -> Precision:
+        # AVX512-BF16 trained 1.5 times the rows a second of float32; without it bfloat16 is emulated.
+        able = torch.cpu.get_capabilities()
+        native = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        if torch.cuda.is_available():
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native and _bears_bfloat16(model) else "fp32"
+
+    def merge(self, model: Served) -> None:
+        moving.merge(model)
+
+    def export(self, model: Served, folder: Path) -> None:
+        graph.export(model, folder)
+
+    def session(self, model: Served) -> TorchSession:
+        return TorchSession(model)
+
+
+class TorchSession:
+    """The network itself, in float32."""
+
+    def __init__(self, model: Served) -> None:
+        self._model, self._names = served(model).eval(), [*model.outputs]
+
+    def run(self, tensors: Tensors) -> Tensors:
+        asked = (torch.from_numpy(tensors[name]) for name in ("input_ids", "attention_mask"))
+        with torch.inference_mode():
+            outputs = self._model(*asked)
+        given = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return {name: tensor.numpy() for name, tensor in zip(self._names, given, strict=True)}
+
+    def close(self) -> None:
+        pass
+
+
+def without_sense(model: Served, count: int, seed: int) -> list[str]:
+    """So many texts of its vocabulary's words, in many lengths; fewer where some are alike."""
+    random, tokenizer = Random(seed), model.tokenizer.backend_tokenizer
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    words = [number for word, number in vocabulary if word.strip("▁Ġ").isalpha()]
+    longest = math.log2(min(_LONGEST, model.tokens.max_tokens))
+    texts = (
+        tokenizer.decode(random.choices(words, k=round(2 ** random.uniform(1, longest))))
+        for _ in range(count)
+    )
+    return list(dict.fromkeys(texts))
+
+
+def write_tokenizer(model: Served, folder: Path) -> None:
+    """`folder`/tokenizer.json, which neither cuts nor pads."""
+    tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def rows_of(model: Served, texts: list[str]) -> list[list[list[int]]]:
+    """For each text the ids of the rows that the network runs of it: its windows, where tokens are read."""
+    if model.whole:
+        return [[encoding.ids] for encoding in model.tokens.encode(texts)]
+    return [[window.ids for window in placed.windows] for placed in model.tokens.placed(texts)]
+
+
+def padded(model: Served, rows: list[list[list[int]]]) -> tuple[Tensor, Tensor]:
+    """Ids and mask (rows of all texts, tokens), where the network is."""
+    ids, mask = model.tokens.pad([ids for of_text in rows for ids in of_text])
+    return torch.from_numpy(ids).to(model.device), torch.from_numpy(mask).to(model.device)
+
+
+def _bears_bfloat16(model: Served) -> bool:
+    """Some networks mask with numbers that only float32 has, such as DeBERTa's first version."""
+    try:
+        with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16):
+            model(*padded(model, rows_of(model, ["a text"])))
+    except RuntimeError:
+        return False
+    return True

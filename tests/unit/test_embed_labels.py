@@ -1,0 +1,81 @@
+"""What may be said of documents, and how well they were found."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from perennial.errors import BadRequest
+from perennial.plugins import labels_of
+from perennial.tasks.embed._judgements import Judgement, parsed
+from perennial.tasks.embed._scores import judge
+
+LABELS = labels_of("embed")
+
+
+def one_form(label: str) -> str:
+    return LABELS.read(label, "a text", None)
+
+
+def test_ways_of_saying_the_same_are_one_label() -> None:
+    alike = ("b", '{"document": "b"}', '[{"said": "relevant", "document": "b"}]', '["b"]')
+    assert {one_form(label) for label in alike} == {'[{"document": "b", "said": "relevant"}]'}
+    clicked = '{"document": "b", "said": "clicked", "position": 3}'
+    several = f'[{clicked}, {{"document": "a", "said": "not relevant"}}]'
+    assert parsed(one_form(several)) == [Judgement("a", "not relevant"), Judgement("b", "clicked", 3)]
+    assert one_form(one_form(several)) == one_form(several)
+    assert LABELS.kind(one_form(several)) == "clicked+not relevant" and LABELS.kind("[]") == "nothing"
+
+
+def test_a_click_counts_less_than_a_word_and_more_from_further_down() -> None:
+    weights = [Judgement("a", "clicked", place).weight for place in (1, 4, 50)]
+    assert weights == [0.5, 2.0, 5.0] and Judgement("a").weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("label", "complaint"),
+    [
+        (" ", "the label is empty"),
+        ("{", "is not JSON"),
+        ('{"document": ""}', "names no document"),
+        ("[3]", "judgement 3 is none"),
+        ('{"document": "a", "score": 1}', "has 'score'"),
+        ('{"document": "a", "said": "relevnt"}', "did you mean 'relevant'"),
+        ('{"document": "a", "said": "clicked", "position": 0}', "position 0 of 'a' is no place"),
+        ('["a", "a"]', "'a' is judged twice"),
+    ],
+)
+def test_what_is_no_judgement_is_refused_in_one_line(label: str, complaint: str) -> None:
+    with pytest.raises(BadRequest, match=complaint) as refused:
+        one_form(label)
+    assert "\n" not in str(refused.value)
+
+
+def score(found: list[str], *said: Judgement) -> tuple[float, float]:
+    label = json.dumps([vars(one) for one in said])
+    scores = judge([found], [label])
+    return round(float(scores.correct[0]), 3), round(scores.metrics["recall@10"], 3)
+
+
+def test_a_document_is_worth_most_at_the_first_place() -> None:
+    ten = [str(number) for number in range(10)]
+    assert score(ten, Judgement("0")) == (1.0, 1.0)
+    assert score(ten, Judgement("2")) == (0.5, 1.0)
+    assert score(ten, Judgement("10")) == (0.0, 0.0)
+    assert score(["1", "0"], Judgement("0"), Judgement("1")) == (1.0, 1.0)
+    assert score(["1", "2"], Judgement("0"), Judgement("1")) == (0.613, 0.5)
+
+
+def test_what_is_not_relevant_takes_away() -> None:
+    bad = Judgement("1", "not relevant")
+    assert score(["0", "2"], bad) == (1.0, 1.0)
+    assert score(["1", "2"], bad) == (0.0, 0.0)
+    assert score(["0", "1"], Judgement("0"), bad)[0] == 0.369
+
+
+def test_of_a_folder_any_ten_are_enough() -> None:
+    ten = [f"film/{number}" for number in range(10)]
+    assert score(ten, Judgement("film/")) == (1.0, 1.0)
+    assert score([*ten[:5], *"abcde"], Judgement("film/"))[1] == 0.5
+    assert score(["filmography"], Judgement("film/")) == (0.0, 0.0)
