@@ -347,5 +347,8 @@ class Sample(Protocol):
     def data(self) -> list[Example]:
         """What the first release is built from."""
 
+    def documents(self) -> dict[str, str]:
+        """What is found, where the task finds documents: texts by their ids."""
+
     def stream(self) -> dict[str, list[Rated]]:
         """For each other domain what its users would ask, and say of the answers."""

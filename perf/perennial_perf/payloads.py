@@ -24,6 +24,13 @@ def asked(service: str, texts: Sequence[str]) -> list[bytes]:
     ]
 
 
+def queries(service: str, texts: Sequence[str], top_k: int) -> list[bytes]:
+    """One request a text, for its nearest documents; for its vector alone where `top_k` is 0."""
+    if top_k:
+        return [_bytes(_wire.queries(service, [text], top_k)) for text in texts]
+    return [_bytes(_wire.texts_to_embed(service, [text], None)) for text in texts]
+
+
 def http_questions(service: str, texts: Sequence[str]) -> list[bytes]:
     """The same as whole HTTP requests, in Triton's JSON."""
     path = f"/v2/models/{service}/infer"

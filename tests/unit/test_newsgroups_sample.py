@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from perennial.samples import newsgroups
-from perennial.samples.newsgroups import MOST_CHARACTERS, Newsgroups
+from perennial.samples._newsgroups import MOST_CHARACTERS
+from perennial.samples.newsgroups import Newsgroups
 from perennial.types import Example, Rated
 from wheels import lay_out
 

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     context: typer.Context,
     sample: Annotated[
-        str, typer.Argument(help="Whose users: sentiment (three new domains) or conll (later news).")
+        str, typer.Argument(help="Whose users: sentiment (three new domains), conll or topics.")
     ] = "sentiment",
     quick: Annotated[bool, typer.Option("--quick", help="The tests' short form.")] = False,
     as_json: Json = False,
@@ -37,7 +37,7 @@ def bench(
         str,
         typer.Argument(
             help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder, "
-            "rebuild or tag."
+            "rebuild, tag or embed."
         ),
     ],
     quick: Annotated[

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
 
@@ -86,11 +87,24 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     sample.fetch(tell)
     file = shop.state.folder("samples") / f"{sample.service}.jsonl"
     data.write(file, sample.data())
-    job = enqueue_build(shop, sample.service, sample.task, sample.encoder(), file, training=sample.training)
+    how, documents = sample.training, _documents(shop, sample)
+    job = enqueue_build(
+        shop, sample.service, sample.task, sample.encoder(), file, training=how, documents=documents
+    )
     run_here_or_follow(shop, job, quiet)
     done = shop.store.job(job.id)
     if done.state != "kept":
         raise Unavailable(f"the build of {name!r} ended as {done.state}: {done.detail}")
+
+
+def _documents(shop: Workshop, sample: Sample) -> Path | None:
+    found = sample.documents()
+    if not found:
+        return None
+    file = shop.state.folder("samples") / f"{sample.service}-documents.jsonl"
+    lines = (json.dumps({"id": name, "text": text}, ensure_ascii=False) for name, text in found.items())
+    file.write_text("\n".join(lines), "utf-8")
+    return file
 
 
 def greet(server: RunInfo, shop: Workshop) -> None:

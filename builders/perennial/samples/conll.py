@@ -60,6 +60,9 @@ class Conll:
         """16,000 sentences, those to learn from first."""
         return [Example(text, label, source=name) for name in BUILD for text, label in self._news.rows(name)]
 
+    def documents(self) -> dict[str, str]:
+        return {}
+
     def stream(self) -> dict[str, list[Rated]]:
         """3,300 sentences of later news, each rated once: by who made the data."""
         return {LATER: [Rated(text, label, (label,)) for text, label in self._news.rows(LATER)]}

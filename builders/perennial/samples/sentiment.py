@@ -65,6 +65,9 @@ class Sentiment:
         """Film reviews, in the order that they were collected in; no text stands there twice."""
         return [Example(rated.text, rated.label, source=BUILD) for rated in self.rated(BUILD)]
 
+    def documents(self) -> dict[str, str]:
+        return {}
+
     def stream(self) -> dict[str, list[Rated]]:
         return {domain: self.rated(domain) for domain in _FILES if domain != BUILD}
 

@@ -17,7 +17,8 @@ from perennial.config import Settings
 from perennial.jobs import hidden
 from perennial.jobs.workshop import trainable
 from perennial.protocols import Compressible
-from perennial.samples.newsgroups import LATER, Newsgroups
+from perennial.samples._newsgroups import LATER
+from perennial.samples.newsgroups import Newsgroups
 from perennial.samples.sentiment import BUILD, Sentiment
 from perennial.types import Array, Rated
 from perennial_perf.benches._sandbox import console, say

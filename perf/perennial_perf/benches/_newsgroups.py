@@ -8,7 +8,8 @@ from __future__ import annotations
 from random import Random
 
 from perennial.config import ServiceSettings, Settings, TrainingSettings
-from perennial.samples.newsgroups import LATER, Newsgroups
+from perennial.samples._newsgroups import LATER
+from perennial.samples.newsgroups import Newsgroups
 from perennial.types import Bundle, Example
 from perennial_perf.benches._sandbox import built
 from perennial_perf.sandbox import elsewhere

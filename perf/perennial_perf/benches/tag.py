@@ -8,7 +8,6 @@ Judged by seqeval, on words as CoNLL has them.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeAlias
@@ -16,11 +15,10 @@ from typing import TypeAlias
 from seqeval.metrics import f1_score
 
 from perennial.config import Settings
-from perennial.errors import PerennialError
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import timed_model
-from perennial.types import Bundle, Example, text_tensor
+from perennial.types import Bundle, Example
 from perennial_client import Client, Feedback, Span
+from perennial_perf.benches._learned import PATIENCE_S, until_learned
 from perennial_perf.benches._plain_tagger import PlainTagger, classes_of, gold
 from perennial_perf.benches._rebuilds import worker
 from perennial_perf.benches._sandbox import built, copied, sample, say, serving
@@ -34,7 +32,6 @@ CORRECTED = 500
 QUICK = (100, 200, 4)
 """Corrected sentences, how many of the others judge, and steps of the plain one."""
 SEED, WEIGHT_DECAY, WARM_UP = 0, 0.01, 0.06
-LOOK_S, PATIENCE_S = 0.05, 600.0
 NEWS, HURRIED = "CoNLL", "in a hurry"
 
 Row: TypeAlias = dict[str, float]
@@ -109,15 +106,4 @@ def _correct(client: Client, shop: Workshop, bundle: Bundle, lessons: Sequence[E
         for answer, lesson in zip(answers, lessons, strict=True)
     ]
     client.feedback_many(rows)
-    told_at, newest = time.monotonic(), shop.store.newest_row(bundle.service)
-    with shop.control() as control:
-        assert control
-        while time.monotonic() - told_at < PATIENCE_S:
-            head = shop.store.head(bundle.service, bundle.release)
-            if head and head.figures["newest_row"] == newest:
-                question = {"TEXT": text_tensor(["which head is it"])}
-                answered = control.ask(timed_model(bundle.service), None, question)["HEAD"].item()
-                if answered == head.version:
-                    return time.monotonic() - told_at
-            time.sleep(LOOK_S)
-    raise PerennialError(f"no head learned row {newest} within {PATIENCE_S:g} s")
+    return until_learned(shop, bundle)
