@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from perennial.encoders.tokens import Tokens
 from perennial.errors import BadRequest
-from perennial.types import Array
+from perennial.types import Array, Tensors
 
 FILES = ("tokenizer.json", "labels.json", "calibration.json")
 MAX_TEXT_BYTES = 20_000
@@ -59,6 +59,20 @@ def check_text(index: int, raw: bytes) -> None:
         raise BadRequest(f"{shown} is not UTF-8 at byte {error.start}; encode the text as UTF-8") from None
     if not text.strip():
         raise BadRequest(f"{shown} is empty; send at least one character that is not white space")
+
+
+def check_number(request: Tensors, name: str, least: int, most: int) -> None:
+    """Where it is given: one value for all texts of a request, within these bounds."""
+    if name not in request:
+        return
+    asked = request[name]
+    if (asked != asked.flat[0]).any():
+        raise BadRequest(
+            f"{name} {asked.ravel().tolist()} differs between the texts of one request; "
+            "use one value, or send separate requests"
+        )
+    if not least <= int(asked.flat[0]) <= most:
+        raise BadRequest(f"{name} {int(asked.flat[0])} is out of range; ask for {least} to {most}")
 
 
 def over(best: int, other: int, columns: int) -> Array:

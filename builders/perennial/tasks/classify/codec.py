@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.encoders.asked import FILES, Known, check_text, over, softmax
-from perennial.errors import BadRequest
+from perennial.encoders.asked import FILES, Known, check_number, check_text, over, softmax
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.classify._scores import judge
 from perennial.types import Array, Choice, Example, Scores, Signature, Tensors, TensorSpec
@@ -41,8 +40,7 @@ class ClassifyCodec:
     def check(self, request: Tensors) -> None:
         for index, raw in enumerate(request["TEXT"].ravel()):
             check_text(index, raw)
-        if "TOP_K" in request:
-            self._check_top_k(request["TOP_K"])
+        check_number(request, "TOP_K", 1, len(self.labels))
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         texts = [str(raw, "utf-8") for request in requests for raw in request["TEXT"].ravel()]
@@ -111,19 +109,6 @@ class ClassifyCodec:
     def _columns(self, labels: Iterable[str]) -> Array:
         """(labels,) where each stands among the service's."""
         return np.array([self.labels.index(label) for label in labels], int)
-
-    def _check_top_k(self, asked: Array) -> None:
-        if (asked != asked.flat[0]).any():
-            raise BadRequest(
-                f"TOP_K {asked.ravel().tolist()} differs between the texts of one request; "
-                "use one value, or send separate requests"
-            )
-        top_k = int(asked.flat[0])
-        if not 1 <= top_k <= len(self.labels):
-            raise BadRequest(
-                f"TOP_K {top_k} is out of range; this service has {len(self.labels)} labels: "
-                f"ask for 1 to {len(self.labels)}"
-            )
 
     def _tensors(self, encodings: Sequence[Any]) -> Tensors:
         tokens = self._known.tokens

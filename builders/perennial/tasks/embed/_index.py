@@ -7,15 +7,19 @@ of 384 numbers it answered in 0.08 ms, where to look at each took 2.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from perennial.tasks.embed._judgements import BELOW
 from perennial.types import Array
+
+logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each way that it does not take
+faiss = import_module("faiss")
 
 IDS, VECTORS = "documents.json", "documents.faiss"
 LINKS, DEPTH = 32, 128

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from perennial.encoders.asked import check_text
+from perennial.encoders.asked import check_number, check_text
 from perennial.encoders.tokens import Tokens
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, of_residuals
@@ -59,8 +59,8 @@ class EmbedCodec:
     def check(self, request: Tensors) -> None:
         for place, raw in enumerate(request["TEXT"].ravel()):
             check_text(place, raw)
-        _one_of(request, "TOP_K", 0, MOST)
-        _one_of(request, "DIMENSIONS", min(SHORTEST, self.outputs), self.outputs)
+        check_number(request, "TOP_K", 0, MOST)
+        check_number(request, "DIMENSIONS", min(SHORTEST, self.outputs), self.outputs)
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         texts = [str(raw, "utf-8") for request in requests for raw in request["TEXT"].ravel()]
@@ -187,20 +187,6 @@ def _signature(size: int) -> Signature:
 
 def _top_k(request: Tensors) -> int:
     return int(request["TOP_K"].flat[0]) if "TOP_K" in request else TOP
-
-
-def _one_of(request: Tensors, name: str, least: int, most: int) -> None:
-    """One value for all texts of a request, within these bounds."""
-    if name not in request:
-        return
-    asked = request[name]
-    if (asked != asked.flat[0]).any():
-        raise BadRequest(
-            f"{name} {asked.ravel().tolist()} differs between the texts of one request; "
-            "use one value, or send separate requests"
-        )
-    if not least <= int(asked.flat[0]) <= most:
-        raise BadRequest(f"{name} {int(asked.flat[0])} is out of range; ask for {least} to {most}")
 
 
 def _shortened(vectors: Array, request: Tensors) -> Array:

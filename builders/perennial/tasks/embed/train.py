@@ -86,9 +86,8 @@ class EmbedTask(NetworkTask):
     def score(self, model: Vectors, examples: Sequence[Example]) -> Scores:
         """Among the documents that the examples name, of a folder among some: to look through all would take
         longer than to learn."""
-        told = [(one, example.text) for example in examples for one in parsed(example.label)]
-        named = {name for one, text in told for name in _some_of(model, one, text)}
-        documents = sorted(named)
+        told = [one for example in examples for one in parsed(example.label)]
+        documents = sorted({name for one in told for name in _some_of(model, one, one.document)})
         if not documents:
             return judge([[] for _ in examples], [example.label for example in examples])
         queries = model.known([example.text for example in examples])
@@ -122,10 +121,12 @@ def _named(judgement: Judgement, document: str) -> bool:
     return document.startswith(named) if named.endswith(BELOW) else document == named
 
 
-def _some_of(model: Vectors, judgement: Judgement, text: str) -> list[str]:
-    """Of the documents that it names as many as are looked at, for a text the same ones each time."""
+def _some_of(model: Vectors, judgement: Judgement, seed: str) -> list[str]:
+    """Of the documents that it names as many as are looked at, for a seed the same ones each time."""
+    if judgement.document in model.documents:
+        return [judgement.document]
     below = [name for name in model.documents if _named(judgement, name)]
-    return Random(text).sample(below, min(TOP, len(below)))
+    return Random(seed).sample(below, min(TOP, len(below)))
 
 
 def _one_of(model: Vectors, judgement: Judgement, text: str) -> str:
