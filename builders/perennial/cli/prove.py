@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     context: typer.Context,
     sample: Annotated[
-        str, typer.Argument(help="Whose users: sentiment (three new domains), conll or topics.")
+        str, typer.Argument(help="Whose users: sentiment (three new domains) or conll (later news).")
     ] = "sentiment",
     quick: Annotated[bool, typer.Option("--quick", help="The tests' short form.")] = False,
     as_json: Json = False,

@@ -15,11 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from perennial.tasks.embed._judgements import BELOW
+from perennial.tasks.embed._judgements import names
 from perennial.types import Array
-
-logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each way that it does not take
-faiss = import_module("faiss")
 
 IDS, VECTORS = "documents.json", "documents.faiss"
 LINKS, DEPTH = 32, 128
@@ -30,12 +27,13 @@ class Index:
     def __init__(self, ids: Sequence[str], graph: Any) -> None:
         self.ids, self._graph = [*ids], graph
         self._places = {name: place for place, name in enumerate(self.ids)}
+        self._known: dict[str, Array | None] = {}
         graph.hnsw.efSearch = DEPTH
 
     @classmethod
     def of(cls, ids: Sequence[str], vectors: Array) -> Index:
         """`vectors` (documents, size), of length 1."""
-        faiss.omp_set_num_threads(1)  # the same vectors in the same order make the same graph
+        faiss = _faiss()
         graph = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
         if len(vectors):
             graph.add(np.ascontiguousarray(vectors, np.float32))
@@ -43,12 +41,11 @@ class Index:
 
     @classmethod
     def read(cls, folder: Path) -> Index:
-        faiss.omp_set_num_threads(1)  # the cores are the engine's
-        return cls(json.loads((folder / IDS).read_text("utf-8")), faiss.read_index(str(folder / VECTORS)))
+        return cls(json.loads((folder / IDS).read_text("utf-8")), _faiss().read_index(str(folder / VECTORS)))
 
     def write(self, folder: Path) -> None:
         (folder / IDS).write_text(json.dumps(self.ids, ensure_ascii=False), "utf-8")
-        faiss.write_index(self._graph, str(folder / VECTORS))
+        _faiss().write_index(self._graph, str(folder / VECTORS))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,14 +60,24 @@ class Index:
 
     def vector(self, document: str) -> Array | None:
         """(size,): of all that it names the mean, of length 1; None where it names nothing."""
-        places = self.places(document)
+        if document not in self._known:
+            self._known[document] = self._mean(document)
+        return self._known[document]
+
+    def _mean(self, document: str) -> Array | None:
+        places = [self._places[document]] if document in self._places else self._below(document)
         if not places:
             return None
         mean: Array = np.mean([self._graph.reconstruct(place) for place in places], axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12))
 
-    def places(self, document: str) -> list[int]:
-        """Of all that it names."""
-        if document.endswith(BELOW):
-            return [place for name, place in self._places.items() if name.startswith(document)]
-        return [self._places[document]] if document in self._places else []
+    def _below(self, folder: str) -> list[int]:
+        return [place for name, place in self._places.items() if names(folder, name)]
+
+
+def _faiss() -> Any:
+    """Imported where it is needed: of the stages the last one alone does."""
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells of each way that it does not take
+    faiss = import_module("faiss")
+    faiss.omp_set_num_threads(1)  # the cores are the engine's, and so the same vectors make the same graph
+    return faiss

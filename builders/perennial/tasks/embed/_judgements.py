@@ -25,11 +25,19 @@ class Judgement:
     said: str = RELEVANT
     position: int = 1
 
+    def names(self, document: str) -> bool:
+        return names(self.document, document)
+
     @property
     def weight(self) -> float:
         """A click far down says more: users look there in inverse proportion to the place (Joachims,
         Swaminathan and Schnabel, arXiv:1608.04468), here to no more than the tenth."""
         return CLICK * min(self.position, MOST_FOR_PLACE) if self.said == CLICKED else 1.0
+
+
+def names(named: str, document: str) -> bool:
+    """Whether it is the document's id, or one of those that it is below."""
+    return document.startswith(named) if named.endswith(BELOW) else document == named
 
 
 def parsed(label: str) -> list[Judgement]:

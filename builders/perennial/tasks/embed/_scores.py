@@ -34,9 +34,7 @@ def judge(found: Sequence[Sequence[str]], gold: Sequence[str]) -> Scores:
 def in_top(found: Sequence[str], judgement: Judgement) -> Array:
     """(10,) of bool: at which places something stands that it names."""
     here = np.zeros(TOP, bool)
-    for place, name in enumerate(found[:TOP]):
-        named = judgement.document
-        here[place] = name.startswith(named) if named.endswith(BELOW) else name == named
+    here[: len(found)] = [judgement.names(name) for name in found[:TOP]]
     return here
 
 

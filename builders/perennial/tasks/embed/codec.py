@@ -106,7 +106,7 @@ class EmbedCodec:
             (row, one, example.weight)
             for row, example in enumerate(examples)
             for one in parsed(example.label)
-            if self.index.places(one.document)
+            if self.index.vector(one.document) is not None
         ]
         return of_residuals(
             vectors[[row for row, *_ in told]].reshape(-1, self.outputs),
@@ -116,7 +116,7 @@ class EmbedCodec:
         )
 
     def columns(self, example: Example) -> Array:
-        known = [one for one in parsed(example.label) if self.index.places(one.document)]
+        known = [one for one in parsed(example.label) if self.index.vector(one.document) is not None]
         return np.array([SAID.index(one.said) for one in known], int)
 
     def choice(self, output: Tensors) -> Choice:

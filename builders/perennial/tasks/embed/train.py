@@ -16,7 +16,7 @@ from perennial.encoders.any_task import NetworkTask, without_sense, write_tokeni
 from perennial.encoders.vectors import Vectors, load, save
 from perennial.errors import ConfigError
 from perennial.tasks.embed._index import Index
-from perennial.tasks.embed._judgements import BELOW, NOT_RELEVANT, Judgement, parsed
+from perennial.tasks.embed._judgements import NOT_RELEVANT, Judgement, parsed
 from perennial.tasks.embed._scores import TOP, judge
 from perennial.types import MADE_UP, Example, Scores
 
@@ -65,7 +65,7 @@ class EmbedTask(NetworkTask):
         documents = model.of([model.documents[name] for _, _, name, _ in told])
         likeness = SCALE * queries[[row for row, *_ in told]] @ documents.T  # (judgements, documents)
         allies = torch.tensor(
-            [[_named(one, other) and column != row for column, (_, _, other, _) in enumerate(told)]
+            [[one.names(other) and column != row for column, (_, _, other, _) in enumerate(told)]
              for row, (_, one, _, _) in enumerate(told)]
         )  # fmt: skip
         logs = log_softmax(likeness.masked_fill(allies.to(likeness.device), -torch.inf), dim=1).diagonal()
@@ -116,16 +116,11 @@ class EmbedTask(NetworkTask):
         Index.of(names, model.known([model.documents[name] for name in names]).numpy()).write(folder)
 
 
-def _named(judgement: Judgement, document: str) -> bool:
-    named = judgement.document
-    return document.startswith(named) if named.endswith(BELOW) else document == named
-
-
 def _some_of(model: Vectors, judgement: Judgement, seed: str) -> list[str]:
     """Of the documents that it names as many as are looked at, for a seed the same ones each time."""
     if judgement.document in model.documents:
         return [judgement.document]
-    below = [name for name in model.documents if _named(judgement, name)]
+    below = [name for name in model.documents if judgement.names(name)]
     return Random(seed).sample(below, min(TOP, len(below)))
 
 
