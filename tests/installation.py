@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from flow.workshops import SERVICE, TEACH
+from perennial.config import ServiceSettings
+from perennial.repository.layout import copy_own_models
 
+ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-c", "from perennial.cli import main; main()"]
+
+
+def installed(built: Path, folder: Path, service: ServiceSettings) -> Installation:
+    """What is built already, installed in a new folder."""
+    copy = shutil.copytree(built, folder)
+    copy_own_models(ROOT / "model_repository", copy / "repository")
+    home = Installation(copy)
+    home.environment[f"PERENNIAL_SERVICES__{SERVICE.upper()}"] = service.model_dump_json()
+    return home
 
 
 class Installation:

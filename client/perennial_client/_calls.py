@@ -52,52 +52,40 @@ class Calls:
         timeout: float | None,
         timings: bool,
     ) -> Steps[Answer | list[Answer]]:
-        texts = [text] if isinstance(text, str) else text
-        answers = yield from self._in_chunks(
-            texts,
-            _wire.PREDICT_BATCH,
+        return self._each(
+            text,
             lambda chunk: _wire.question(service, chunk, top_k, timings),
             lambda chunk, reply: _wire.answers(service, chunk, reply),
-            self._deadline(timeout),
+            timeout,
         )
-        return answers[0] if isinstance(text, str) else answers
 
     def tag(self, service: str, text: str | list[str], timeout: float | None) -> Steps[Tagged | list[Tagged]]:
-        texts = [text] if isinstance(text, str) else text
-        found = yield from self._in_chunks(
-            texts,
-            _wire.PREDICT_BATCH,
+        return self._each(
+            text,
             lambda chunk: _wire.texts_to_tag(service, chunk),
             lambda chunk, reply: _wire.tagged(service, chunk, reply),
-            self._deadline(timeout),
+            timeout,
         )
-        return found[0] if isinstance(text, str) else found
 
     def search(
         self, service: str, text: str | list[str], top_k: int, timeout: float | None
     ) -> Steps[Found | list[Found]]:
-        texts = [text] if isinstance(text, str) else text
-        found = yield from self._in_chunks(
-            texts,
-            _wire.PREDICT_BATCH,
+        return self._each(
+            text,
             lambda chunk: _wire.queries(service, chunk, top_k),
             lambda chunk, reply: _wire.found(service, chunk, reply),
-            self._deadline(timeout),
+            timeout,
         )
-        return found[0] if isinstance(text, str) else found
 
     def embed(
         self, service: str, text: str | list[str], dimensions: int | None, timeout: float | None
     ) -> Steps[Embedded | list[Embedded]]:
-        texts = [text] if isinstance(text, str) else text
-        found = yield from self._in_chunks(
-            texts,
-            _wire.PREDICT_BATCH,
+        return self._each(
+            text,
             lambda chunk: _wire.texts_to_embed(service, chunk, dimensions),
             lambda chunk, reply: _wire.embedded(service, chunk, reply),
-            self._deadline(timeout),
+            timeout,
         )
-        return found[0] if isinstance(text, str) else found
 
     def feedback(self, row: Feedback, timeout: float | None) -> Steps[str]:
         (receipt,) = yield from self.feedback_many([row], timeout)
@@ -122,6 +110,18 @@ class Calls:
 
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else timeout)
+
+    def _each(
+        self,
+        text: str | list[str],
+        ask: Callable[[Sequence[str]], Call],
+        read: Callable[[Sequence[str], Reply], list[Result]],
+        timeout: float | None,
+    ) -> Steps[Result | list[Result]]:
+        """What is answered to one text, or to each of a list."""
+        texts = [text] if isinstance(text, str) else text
+        found = yield from self._in_chunks(texts, _wire.PREDICT_BATCH, ask, read, self._deadline(timeout))
+        return found[0] if isinstance(text, str) else found
 
     def _in_chunks(
         self,

@@ -19,11 +19,11 @@ PREDICT_BATCH = 32
 FEEDBACK_BATCH = 256
 """Rows in one request at most; the server commits a request's rows together."""
 
-_ANSWER = ("LABEL", "SCORE", "TRUNCATED", "TOP_LABELS", "TOP_SCORES", "PREDICTION_ID")
+_COMMON = ("TRUNCATED", "PREDICTION_ID")
+"""What every answer has."""
+_ANSWER = ("LABEL", "SCORE", "TOP_LABELS", "TOP_SCORES")
 _TIMINGS = "TIMINGS"
-_TAGGED = ("SPANS", "TRUNCATED", "PREDICTION_ID")
-_FOUND = ("DOCUMENTS", "SCORES", "TRUNCATED", "PREDICTION_ID")
-_EMBEDDED = ("EMBEDDING", "TRUNCATED", "PREDICTION_ID")
+_FOUND = ("DOCUMENTS", "SCORES")
 
 
 @dataclass(frozen=True)
@@ -62,28 +62,22 @@ def question(service: str, texts: Sequence[str], top_k: int | None, timings: boo
     if top_k is not None:
         inputs["TOP_K"] = _number("top_k", top_k, len(texts))
     if timings:  # another model, so that its tensors cost those who do not ask nothing
-        return Infer(f"{service}_timed", inputs, (*_ANSWER, _TIMINGS))
-    return Infer(service, inputs, _ANSWER)
+        return _asked(f"{service}_timed", inputs, (*_ANSWER, _TIMINGS))
+    return _asked(service, inputs, _ANSWER)
 
 
 def answers(service: str, texts: Sequence[str], reply: Reply) -> list[Answer]:
-    label, score, truncated, top_labels, top_scores, ids = (
-        _rows(reply, name, len(texts)) for name in _ANSWER
-    )
+    label, score, top_labels, top_scores = (_rows(reply, name, len(texts)) for name in _ANSWER)
     times = _rows(reply, _TIMINGS, len(texts)) if _TIMINGS in reply else None
     return [
         Answer(
             label=label[i][0] or None,  # an empty label is how a service abstains
             score=score[i][0],
-            truncated=truncated[i][0],
             top=tuple(zip(top_labels[i], top_scores[i], strict=True)),
-            prediction_id=ids[i][0],
-            text=text,
-            service=service,
-            release=_release(ids[i][0]),
             timings=Timings(*times[i]) if times else None,
+            **common,
         )
-        for i, text in enumerate(texts)
+        for i, common in enumerate(_common(service, texts, reply))
     ]
 
 
@@ -109,40 +103,33 @@ def receipts(rows: Sequence[Feedback], reply: Reply) -> list[str]:
 
 
 def texts_to_tag(service: str, texts: Sequence[str]) -> Infer:
-    return Infer(service, {"TEXT": _strings(texts)}, _TAGGED)
+    return _asked(service, {"TEXT": _strings(texts)}, ("SPANS",))
 
 
 def tagged(service: str, texts: Sequence[str], reply: Reply) -> list[Tagged]:
-    spans, truncated, ids = (_rows(reply, name, len(texts)) for name in _TAGGED)
+    spans = _rows(reply, "SPANS", len(texts))
     return [
         Tagged(
             spans=tuple(Span(**span) for span in json.loads(spans[i][0])),
-            truncated=truncated[i][0],
-            prediction_id=ids[i][0],
-            text=text,
-            service=service,
-            release=_release(ids[i][0]),
+            **common,
         )
-        for i, text in enumerate(texts)
+        for i, common in enumerate(_common(service, texts, reply))
     ]
 
 
 def queries(service: str, texts: Sequence[str], top_k: int) -> Infer:
-    return Infer(service, {"TEXT": _strings(texts), "TOP_K": _number("top_k", top_k, len(texts))}, _FOUND)
+    inputs = {"TEXT": _strings(texts), "TOP_K": _number("top_k", top_k, len(texts))}
+    return _asked(service, inputs, _FOUND)
 
 
 def found(service: str, texts: Sequence[str], reply: Reply) -> list[Found]:
-    documents, scores, truncated, ids = (_rows(reply, name, len(texts)) for name in _FOUND)
+    documents, scores = (_rows(reply, name, len(texts)) for name in _FOUND)
     return [
         Found(
             hits=tuple(Hit(*pair) for pair in zip(documents[i], scores[i], strict=True) if pair[0]),
-            truncated=truncated[i][0],
-            prediction_id=ids[i][0],
-            text=text,
-            service=service,
-            release=_release(ids[i][0]),
+            **common,
         )
-        for i, text in enumerate(texts)
+        for i, common in enumerate(_common(service, texts, reply))
     ]
 
 
@@ -150,21 +137,17 @@ def texts_to_embed(service: str, texts: Sequence[str], dimensions: int | None) -
     inputs = {"TEXT": _strings(texts), "TOP_K": Tensor("INT32", (len(texts), 1), [0] * len(texts))}
     if dimensions is not None:
         inputs["DIMENSIONS"] = _number("dimensions", dimensions, len(texts))
-    return Infer(service, inputs, _EMBEDDED)
+    return _asked(service, inputs, ("EMBEDDING",))
 
 
 def embedded(service: str, texts: Sequence[str], reply: Reply) -> list[Embedded]:
-    vectors, truncated, ids = (_rows(reply, name, len(texts)) for name in _EMBEDDED)
+    vectors = _rows(reply, "EMBEDDING", len(texts))
     return [
         Embedded(
             vector=tuple(vectors[i]),
-            truncated=truncated[i][0],
-            prediction_id=ids[i][0],
-            text=text,
-            service=service,
-            release=_release(ids[i][0]),
+            **common,
         )
-        for i, text in enumerate(texts)
+        for i, common in enumerate(_common(service, texts, reply))
     ]
 
 
@@ -184,6 +167,25 @@ def causes(service: str, reply: Reply) -> Why:
         taught=tuple(Cause(**cause) for cause in found.pop("taught")),
         **found,
     )
+
+
+def _asked(model: str, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Infer:
+    return Infer(model, inputs, (*outputs, *_COMMON))
+
+
+def _common(service: str, texts: Sequence[str], reply: Reply) -> list[dict[str, Any]]:
+    """Of each answer the fields that all have."""
+    truncated, ids = (_rows(reply, name, len(texts)) for name in _COMMON)
+    return [
+        {
+            "truncated": truncated[i][0],
+            "prediction_id": ids[i][0],
+            "text": text,
+            "service": service,
+            "release": _release(ids[i][0]),
+        }
+        for i, text in enumerate(texts)
+    ]
 
 
 def _release(prediction_id: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,13 @@ import numpy as np
 import pytest
 
 from flow.workshops import SEARCH, SERVICE, news_that_wants
-from installation import Installation
-from perennial.repository.layout import copy_own_models
+from installation import Installation, installed
 from perennial_client import AsyncClient, BadRequest, Client, Feedback, Judged
 from serving import within
 from tiny import TONED, tiny_queries
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 NEW = "day 7778 it was xxx"
 
 
@@ -30,10 +27,7 @@ def running(
     embedded_server: None, built_searcher: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Installation, dict[str, str]]]:
     """`perennial up` on the searcher that was built."""
-    folder = shutil.copytree(built_searcher, tmp_path_factory.mktemp("embedding-home") / "home")
-    copy_own_models(ROOT / "model_repository", folder / "repository")
-    home = Installation(folder)
-    home.environment[f"PERENNIAL_SERVICES__{SERVICE.upper()}"] = SEARCH.model_dump_json()
+    home = installed(built_searcher, tmp_path_factory.mktemp("embedding-home") / "home", SEARCH)
     with home.up() as (_, urls):
         yield home, urls
 

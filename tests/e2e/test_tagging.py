@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,13 @@ from typing import Any
 import pytest
 
 from flow.workshops import SERVICE, TAG, news_with_spans
-from installation import Installation
-from perennial.repository.layout import copy_own_models
+from installation import Installation, installed
 from perennial_client import AsyncClient, BadRequest, Client, Feedback, Span
 from serving import within
 from tiny import tiny_spans
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 NEW = "day 7778 it was xxx"
 
 
@@ -30,10 +27,7 @@ def running(
     embedded_server: None, built_tagger: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Installation, dict[str, str]]]:
     """`perennial up` on the tagger that was built."""
-    folder = shutil.copytree(built_tagger, tmp_path_factory.mktemp("tagging-home") / "home")
-    copy_own_models(ROOT / "model_repository", folder / "repository")
-    home = Installation(folder)
-    home.environment[f"PERENNIAL_SERVICES__{SERVICE.upper()}"] = TAG.model_dump_json()
+    home = installed(built_tagger, tmp_path_factory.mktemp("tagging-home") / "home", TAG)
     with home.up() as (_, urls):
         yield home, urls
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flow.workshops import SEARCH, SERVICE, built, lease_of, news_that_wants, run, workshop
+from flow.workshops import SEARCH, SERVICE, built, lease_of, news_that_wants, run, taught, workshop
 from perennial.errors import ConfigError
 from perennial.jobs import data
 from perennial.jobs.learn import open_head
-from perennial.jobs.live_head import LiveHead
 from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.types import Example, FeedbackRow, NewFeedback
+from perennial.types import Example, NewFeedback
 from tiny import TONED, tiny_queries
 
 
@@ -33,16 +32,6 @@ def shop(built_searcher: Path, tmp_path: Path) -> Iterator[Workshop]:
 def recall(pipeline: Pipeline, rows: list[Example]) -> float:
     answers = pipeline.answers([row.text for row in rows])
     return float(pipeline.codec.score(answers, rows).metrics["recall@10"])
-
-
-def taught(shop: Workshop, rows: list[Example]) -> LiveHead:
-    bundle = shop.bundle(SERVICE, 1)
-    live = open_head(shop, bundle)
-    feedback = [
-        FeedbackRow(SERVICE, row.text, row.label, f"user {n % 5}", row=n + 1) for n, row in enumerate(rows)
-    ]
-    live.take(feedback, live.described(feedback, pipeline_of(bundle).outputs([r.text for r in rows]), None))
-    return live
 
 
 def test_a_build_finds_what_texts_want_and_is_judged(shop: Workshop) -> None:

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flow.workshops import SERVICE, TAG, TAUGHT_TAGS, built, news_with_spans, run, workshop
+from flow.workshops import SERVICE, TAG, TAUGHT_TAGS, built, news_with_spans, run, taught, workshop
 from perennial.jobs import data
 from perennial.jobs.learn import open_head
-from perennial.jobs.live_head import LiveHead
 from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.plugins import labels_of
-from perennial.types import Example, FeedbackRow, NewFeedback
+from perennial.types import Example, NewFeedback
 from tiny import SPAN_LABELS, tiny_spans
 
 
@@ -33,16 +32,6 @@ def shop(built_tagger: Path, tmp_path: Path) -> Iterator[Workshop]:
 def right(pipeline: Any, rows: list[Example]) -> float:
     answers = pipeline.answers([row.text for row in rows])
     return float(pipeline.codec.score(answers, rows).metrics["accuracy"])
-
-
-def taught(shop: Workshop, rows: list[Example]) -> LiveHead:
-    bundle = shop.bundle(SERVICE, 1)
-    live = open_head(shop, bundle)
-    feedback = [
-        FeedbackRow(SERVICE, row.text, row.label, f"user {n % 5}", row=n + 1) for n, row in enumerate(rows)
-    ]
-    live.take(feedback, live.described(feedback, pipeline_of(bundle).outputs([r.text for r in rows]), None))
-    return live
 
 
 def test_a_build_of_spans_serves_and_is_judged(shop: Workshop) -> None:

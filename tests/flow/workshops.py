@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from perennial.config import HeadSettings, ServiceSettings, Settings, TrainingSettings
+from perennial.jobs.learn import open_head
+from perennial.jobs.live_head import LiveHead
 from perennial.jobs.rebuild import rebuild
-from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.jobs.workshop import Workshop, open_workshop, pipeline_of
 from perennial.store_protocol import WORKER
-from perennial.types import Example, Job, Lease, NewFeedback
+from perennial.types import Example, FeedbackRow, Job, Lease, NewFeedback
 from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, wanting
 
 SERVICE = "tone"
@@ -58,6 +60,17 @@ def run(shop: Workshop, job: Job) -> Job:
     done = rebuild(shop, running, lease)
     shop.store.release(lease)
     return done
+
+
+def taught(shop: Workshop, rows: Sequence[Example]) -> LiveHead:
+    """The head of release 1 once several users have said this."""
+    bundle = shop.bundle(SERVICE, 1)
+    live = open_head(shop, bundle)
+    said = [
+        FeedbackRow(SERVICE, row.text, row.label, f"user {n % 5}", row=n + 1) for n, row in enumerate(rows)
+    ]
+    live.take(said, live.described(said, pipeline_of(bundle).outputs([row.text for row in rows]), None))
+    return live
 
 
 def news(count: int) -> list[NewFeedback]:
