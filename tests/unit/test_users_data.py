@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perennial.errors import BadRequest
-from perennial.jobs.data import digest, read, read_users_file, write
+from perennial.jobs.data import digest, read, read_documents, read_users_file, write
 from perennial.plugins import labels_of
 from perennial.types import Example
 
@@ -85,3 +85,24 @@ def test_a_digest_depends_on_every_field_and_on_the_order() -> None:
         digest([Example("a", "x", 0.5), other]),
     }
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ('{"id": "a/", "text": "x"}', r":1: neither id nor text may be empty, and no id ends in '/'"),
+        ('{"id": "a", "text": " "}', ":1: neither id nor text may be empty"),
+        ('{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', ":2: id 'a' stands twice; name each once"),
+        ('{"id": 1, "text": "x"}', ':1: id: Input should be a valid string; each line is {"id"'),
+        ("", "has no document"),
+    ],
+)
+def test_documents_that_are_none_are_refused_in_one_line(tmp_path: Path, lines: str, complaint: str) -> None:
+    file = tmp_path / "documents.jsonl"
+    with pytest.raises(BadRequest, match="there is no file of documents"):
+        read_documents(file)
+    file.write_text(lines)
+    with pytest.raises(BadRequest, match=complaint):
+        read_documents(file)
+    file.write_text('{"id": "b", "text": "x", "more": 1}\n\n{"id": "a/c", "text": "y"}\n')
+    assert read_documents(file) == {"b": "x", "a/c": "y"}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -32,6 +32,9 @@ class _Text(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     text: str
+
+
+_AnyText = TypeVar("_AnyText", bound=_Text)
 
 
 class _Line(_Text):
@@ -98,14 +101,7 @@ def read_documents(path: Path) -> dict[str, str]:
 
 
 def _document(line: bytes, where: str) -> _Document:
-    try:
-        document = _Document.model_validate_json(line)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"])) or "line"
-        raise BadRequest(
-            f'{where}: {field}: {problem["msg"]}; each line is {{"id": "…", "text": "…"}}'
-        ) from None
+    document = _validated(_Document, line, where, '{"id": "…", "text": "…"}')
     if not document.text.strip() or not document.id.strip() or document.id.endswith("/"):
         raise BadRequest(
             f"{where}: neither id nor text may be empty, and no id ends in '/', which names all below it"
@@ -124,15 +120,17 @@ def _text_of(line: str, where: str) -> str:
         raise BadRequest(f'{where}: {error.errors()[0]["msg"]}; each line is {{"text": "…"}}') from None
 
 
-def _parse(line: bytes, where: str, labels: Labels) -> Example:
+def _validated(kind: type[_AnyText], line: bytes, where: str, each: str) -> _AnyText:
     try:
-        row = _Line.model_validate_json(line)
+        return kind.model_validate_json(line)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"])) or "line"
-        raise BadRequest(
-            f'{where}: {field}: {problem["msg"]}; each line is {{"text": "…", "label": "…"}}'
-        ) from None
+        raise BadRequest(f"{where}: {field}: {problem['msg']}; each line is {each}") from None
+
+
+def _parse(line: bytes, where: str, labels: Labels) -> Example:
+    row = _validated(_Line, line, where, '{"text": "…", "label": "…"}')
     if not row.text.strip() or "\0" in row.text:
         raise BadRequest(f"{where}: text must not be empty or hold NUL; mend or delete the line")
     label = row.label if isinstance(row.label, str) else json.dumps(row.label)
