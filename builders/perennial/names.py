@@ -7,7 +7,11 @@ import re
 from collections.abc import Iterable
 
 SERVICE_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-OWN_MODELS = {"feedback": ("SERVICE", "TEXT", "LABEL"), "why": ("SERVICE", "TEXT")}
+OWN_MODELS = {
+    "feedback": ("SERVICE", "TEXT", "LABEL"),
+    "index": ("SERVICE", "ID", "TEXT"),
+    "why": ("SERVICE", "TEXT"),
+}
 """The models that speak for the store, of all services, and the inputs that each must have."""
 NAMES_SHOWN = 20
 

@@ -16,6 +16,7 @@ from perennial.types import (
     Example,
     Exported,
     Moving,
+    Placed,
     Placement,
     Precision,
     Rated,
@@ -83,6 +84,16 @@ class Codec(Protocol):
 
     def take_head(self, weights: Array | None) -> None:
         """Answer with this head (`heads.Solution.weights`) from now on, from any thread; None for none."""
+
+
+class Placing(Codec, Protocol):
+    """Of a task whose answers are among documents."""
+
+    def place(self, output: Tensors | None) -> bytes:
+        """Where the engine places a document, from its `engine_out` tensors; nowhere where it is None."""
+
+    def take_documents(self, changes: Sequence[Placed]) -> None:
+        """Answer with these as well, or no longer, from now on, from any thread."""
 
 
 class Labels(Protocol):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from perennial.types import (
     Backlog,
+    Document,
     FeedbackRow,
     Head,
     HeadOrders,
@@ -17,6 +18,7 @@ from perennial.types import (
     JobState,
     Lease,
     NewFeedback,
+    Placed,
     ServiceRecord,
 )
 
@@ -101,7 +103,25 @@ class Store(Protocol):
         """The release's head in force, where its version is above `newer_than`."""
 
     def drop_heads(self, service: str, kept: Collection[int]) -> None:
-        """Let go of what is known of the heads of all releases but these."""
+        """Let go of what is known of the heads of all releases but these, and where they place documents."""
+
+    def put_documents(self, service: str, changes: Mapping[str, str | None]) -> int:
+        """Keep documents by their names, or that they are taken out where there is no text; the number of the
+        last of these changes, which count up in their order."""
+
+    def newest_document(self, service: str) -> int:
+        """The number of the newest change; 0 where there is none."""
+
+    def documents(self, service: str, after: int = 0) -> list[Document]:
+        """What changed last after that number, each name once, in order."""
+
+    def unplaced(self, service: str, release: int, after: int, limit: int) -> list[Document]:
+        """The oldest changes after that number of which the release has no place yet."""
+
+    def place(self, release: int, placed: Mapping[int, bytes], lease: Lease) -> None:
+        """Keep the vectors of changes by their numbers. Idempotent; changes that are gone are left out."""
+
+    def placed(self, service: str, release: int, newer_than: int = 0) -> list[Placed]: ...
 
     def head_orders(self, service: str) -> HeadOrders: ...
     def order_head(

@@ -278,6 +278,26 @@ class Inquiry:
 
 
 @dataclass(frozen=True)
+class Document:
+    """What somebody last said of a document: its text, or None where it is taken out. `number` grows with
+    each change."""
+
+    number: int
+    name: str
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where a release's engine places a document: its vector, float32, as bytes; empty where it is taken out.
+    `version` grows with each."""
+
+    version: int
+    name: str
+    vector: bytes
+
+
+@dataclass(frozen=True)
 class Backlog:
     """Feedback of a service that no release has learned: `fresh` rows never tried, `waiting` tried and
     refused, `spent` refused too often to try again; `oldest_at` is the oldest fresh row's time (epoch s)."""

@@ -6,7 +6,7 @@ blocking and the asynchronous client. Knows chunks, deadlines and retries; leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -95,6 +95,18 @@ class Calls:
         """Safe to retry because every row has a key."""
         return self._in_chunks(
             rows, _wire.FEEDBACK_BATCH, _wire.feedback, _wire.receipts, self._deadline(timeout)
+        )
+
+    def index(
+        self, service: str, documents: Mapping[str, str | None], timeout: float | None
+    ) -> Steps[list[int]]:
+        """Safe to retry because what is said of a document last is all that counts."""
+        return self._in_chunks(
+            [*documents.items()],
+            _wire.DOCUMENTS_BATCH,
+            lambda chunk: _wire.documents(service, chunk),
+            _wire.changed,
+            self._deadline(timeout),
         )
 
     def why(self, service: str, text: str, most: int | None, timeout: float | None) -> Steps[Why]:

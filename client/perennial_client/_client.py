@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar, overload
 
@@ -168,6 +168,14 @@ class Client:
         """
         return self._run(self._calls.feedback_many(rows, timeout))
 
+    def index(self, service: str, documents: Mapping[str, str | None], timeout: float | None = None) -> None:
+        """Have a service that embeds find documents, texts by their ids, from now on; or no longer, where the
+        text is None. They are durable once this returns, and found a moment later.
+
+        >>> client.index("handbook", {"faq/18": "Press it again.", "faq/3": None})  # doctest: +SKIP
+        """
+        self._run(self._calls.index(service, documents, timeout))
+
     def why(self, service: str, text: str, most: int | None = None, timeout: float | None = None) -> Why:
         """The corrections, and the taught rows, that push the answer to a text most, either way: the `most`
         strongest of either kind, 8 unless said. The server's worker tells it, in a second or less.
@@ -323,6 +331,12 @@ class AsyncClient:
     async def feedback_many(self, rows: Sequence[Feedback], timeout: float | None = None) -> list[str]:
         """As `Client.feedback_many`."""
         return await self._run(self._calls.feedback_many(rows, timeout))
+
+    async def index(
+        self, service: str, documents: Mapping[str, str | None], timeout: float | None = None
+    ) -> None:
+        """As `Client.index`."""
+        await self._run(self._calls.index(service, documents, timeout))
 
     async def why(
         self, service: str, text: str, most: int | None = None, timeout: float | None = None

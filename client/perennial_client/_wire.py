@@ -18,6 +18,8 @@ PREDICT_BATCH = 32
 
 FEEDBACK_BATCH = 256
 """Rows in one request at most; the server commits a request's rows together."""
+DOCUMENTS_BATCH = 64
+"""As of feedback."""
 
 _COMMON = ("TRUNCATED", "PREDICTION_ID")
 """What every answer has."""
@@ -131,6 +133,19 @@ def found(service: str, texts: Sequence[str], reply: Reply) -> list[Found]:
         )
         for i, common in enumerate(_common(service, texts, reply))
     ]
+
+
+def documents(service: str, changes: Sequence[tuple[str, str | None]]) -> Infer:
+    inputs = {
+        "SERVICE": _strings([service] * len(changes)),
+        "ID": _strings([name for name, _ in changes]),
+        "TEXT": _strings([text or "" for _, text in changes]),
+    }
+    return Infer("index", inputs, ("CHANGE",))
+
+
+def changed(changes: Sequence[tuple[str, str | None]], reply: Reply) -> list[int]:
+    return [int(number) for (number,) in _rows(reply, "CHANGE", len(changes))]
 
 
 def texts_to_embed(service: str, texts: Sequence[str], dimensions: int | None) -> Infer:

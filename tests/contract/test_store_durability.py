@@ -70,6 +70,22 @@ def test_an_acknowledged_row_is_there_once_after_kill_9(url: str, store: Store) 
     assert len(stored) % CALL_ROWS == 0  # a call that was not acknowledged is there whole or not at all
 
 
+def index(url: str, name: str, tell: Connection) -> None:
+    store = open_store(url)
+    tell.send(())
+    for call in count():
+        documents = {f"{name}/{call}/{part}": f"{call}" for part in range(CALL_ROWS)}
+        tell.send((f"{name}/{call}/", str(store.put_documents("topics", documents))))
+
+
+def test_documents_that_were_acknowledged_are_there_after_kill_9(url: str, store: Store) -> None:
+    acknowledged = kill_while_it_runs(index, url, "a", after_s=0.1)
+    names = [one.name for one in store.documents("topics")]
+    assert len(acknowledged) > 2 and len(names) % CALL_ROWS == 0
+    for folder, _ in filter(None, acknowledged):
+        assert sum(name.startswith(folder) for name in names) == CALL_ROWS
+
+
 def work(url: str, tell: Connection | None = None) -> None:
     """Claim and settle until nothing is left; every third release is refused."""
     store = open_store(url)

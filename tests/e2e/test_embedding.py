@@ -91,6 +91,36 @@ def test_what_users_say_of_documents_changes_the_next_answers(
         assert within(30, lambda: client.search(SERVICE, NEW).hits[0].document != worst)
 
 
+def test_documents_are_found_as_soon_as_they_are_indexed_and_not_once_they_are_gone(
+    running: tuple[Installation, dict[str, str]],
+) -> None:
+    home, urls = running
+    text = "q w e r t y u i o p"
+
+    def best() -> str:
+        with Client(urls["http"]) as client:
+            return client.search(SERVICE, text).hits[0].document
+
+    with Client(urls["grpc"]) as client:
+        client.index(SERVICE, {"new/1": text, **{f"more/{n}": f"day {n}" for n in range(70)}})
+        assert within(10, lambda: best() == "new/1")
+        found = client.search(SERVICE, text)
+        assert found.hits[0].score == pytest.approx(1.0, abs=0.05)
+        client.index(SERVICE, {"new/1": "the movie was great", "new/2": text})
+        assert within(10, lambda: best() == "new/2")
+        client.index(SERVICE, {"new/2": None})
+        assert within(10, lambda: best() != "new/2")
+        with pytest.raises(BadRequest, match="ID 'new/' is none"):
+            client.index(SERVICE, {"new/": text})
+        with pytest.raises(BadRequest, match=f"did you mean {SERVICE!r}"):
+            client.index(SERVICE + "s", {"a": text})
+    file = home.folder / "more.jsonl"
+    file.write_text(json.dumps({"id": "file/1", "text": text}))
+    told = home.told("index", SERVICE, str(file), "--remove", "new/1")
+    assert told == {"indexed": 1, "removed": 1}
+    assert within(10, lambda: best() == "file/1")
+
+
 def test_what_is_wrong_with_it_is_told(client: Client) -> None:
     found = client.search(SERVICE, NEW)
     for label, said in (

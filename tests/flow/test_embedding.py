@@ -72,6 +72,21 @@ def test_feedback_is_learned_by_a_rebuild_and_the_documents_stay(shop: Workshop)
     assert np.isfinite(open_head(shop, bundle).judged().weights).all()
 
 
+def test_what_was_indexed_since_becomes_part_of_the_next_release(shop: Workshop) -> None:
+    changes = {"positive/0": None, "new": "a word", "negative/1": "it was bad"}
+    until = shop.store.put_documents(SERVICE, changes)
+    shop.store.add_feedback([NewFeedback(SERVICE, row.text, row.label) for row in news_that_wants(400)])
+    done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}))
+    assert done.state == "kept", done.detail
+    bundle = shop.bundle(SERVICE, 2)
+    kept = data.documents_in(bundle.folder / "data")
+    assert kept["new"] == "a word" and kept["negative/1"] == "it was bad" and "positive/0" not in kept
+    assert len(kept) == len(TONED) and bundle.manifest["documents_until"] == until
+    assert shop.store.unplaced(SERVICE, 2, until, 9) == [], "its own index has them"
+    (answer,) = pipeline_of(bundle).answers(["a word"])
+    assert "new" in [raw.decode() for raw in answer["DOCUMENTS"][0]]
+
+
 def test_an_encoder_begins_as_it_is_with_documents_and_with_none(tiny_encoder: Path, tmp_path: Path) -> None:
     for number, documents in enumerate(({"a": "a great day", "b": "an awful movie"}, {})):
         folder = tmp_path / str(number)

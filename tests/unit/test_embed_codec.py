@@ -13,7 +13,7 @@ from perennial.heads import Statistics
 from perennial.pipeline import request_of
 from perennial.tasks.embed._index import Index
 from perennial.tasks.embed.codec import EmbedCodec
-from perennial.types import Array, Example, Tensors
+from perennial.types import Array, Example, Placed, Tensors
 from tiny import DOCUMENTS, tiny_searcher
 
 TEXT = "a great day"
@@ -77,6 +77,23 @@ def test_a_vector_may_be_shortened_and_is_of_length_1_again(codec: EmbedCodec) -
     both = {**request_of(["a", "b"]), "TOP_K": np.array([[1], [2]], np.int32)}
     with pytest.raises(BadRequest, match="differs between the texts of one request"):
         codec.check(both)
+
+
+def test_documents_come_and_go_and_change(codec: EmbedCodec) -> None:
+    new = np.asarray(codec.index.vector("day/1"))
+
+    def ten() -> list[str]:
+        (answer,) = codec.decode([request_of([TEXT])], [said(codec, new[None])])
+        return [name for name in found(answer) if name]
+
+    assert ten()[0] == "day/1"
+    at = new.astype(np.float32).tobytes()
+    codec.take_documents([Placed(1, "new", at), Placed(2, "day/1", b"")])
+    assert ten()[0] == "new" and "day/1" not in ten() and len(ten()) == 10
+    assert codec.index.vector("day/1") is None and len(codec.index) == len(DOCUMENTS)
+    codec.take_documents([Placed(3, "new", (-new).astype(np.float32).tobytes()), Placed(4, "day/1", at)])
+    assert ten()[0] == "day/1" and ten()[-1] != "new"
+    assert codec.place(None) == b"" and codec.place(said(codec, new[None])) == at
 
 
 def test_a_service_without_documents_finds_none_and_embeds(tmp_path: Path) -> None:

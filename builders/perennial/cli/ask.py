@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from perennial.cli.output import Json, print_json, say, settings_of
 from perennial.config import Settings
-from perennial.errors import Unavailable
+from perennial.errors import BadRequest, Unavailable
+from perennial.jobs.data import read_documents
 from perennial.server.runinfo import find_running
 from perennial_client import Client, Feedback
 
+INDEX_S = 600.0
+"""For a file of any length."""
 Url = Annotated[
     str | None,
     typer.Option(help="http://… or grpc://… of a server.", show_default="the one of `perennial up`"),
@@ -25,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(tag)
     app.command()(search)
     app.command()(embed)
+    app.command()(index)
     app.command()(feedback)
 
 
@@ -112,6 +117,28 @@ def embed(
         return
     for answer in answers:
         say(json.dumps([round(number, 6) for number in answer.vector]))
+
+
+def index(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service that is to find them, of the task embed.")],
+    documents: Annotated[Path | None, typer.Argument(help='JSONL file of {"id", "text"}.')] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="The id of one to be found no longer.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Have a service find documents from now on, or no longer. They are durable once this returns."""
+    changes: dict[str, str | None] = {**(read_documents(documents) if documents else {})}
+    changes |= dict.fromkeys(remove or ())
+    if not changes:
+        raise BadRequest("there is nothing to index; give a file of documents, or --remove an id")
+    with Client(url or _running(settings_of(context)), timeout=INDEX_S) as client:
+        client.index(service, changes)
+    kept = sum(text is not None for text in changes.values())
+    if as_json:
+        print_json({"indexed": kept, "removed": len(changes) - kept})
+    else:
+        say(f"{kept} documents kept, {len(changes) - kept} taken out")
 
 
 def feedback(

@@ -100,6 +100,7 @@ def _describe(run: Run, engine_file: str, seen: dict[str, int]) -> dict[str, Any
         "job": run.job.id,
         "task": run.task,
         "labels": snapshot["labels"],
+        "documents_until": snapshot.get("documents_until", 0),
         "engine": steps["parity"]["engine"],
         "engine_options": steps["parity"].get("options", {}),  # none of a job begun by an older version
         "precision": steps["parity"]["precision"],

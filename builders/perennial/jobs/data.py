@@ -109,6 +109,12 @@ def _document(line: bytes, where: str) -> _Document:
     return document
 
 
+def documents_in(folder: Path) -> dict[str, str]:
+    """What `write_documents` wrote there; none where it wrote nothing."""
+    path = folder / DOCUMENTS
+    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+
+
 def write_documents(folder: Path, documents: Mapping[str, str]) -> None:
     (folder / DOCUMENTS).write_text(json.dumps(documents, ensure_ascii=False) + "\n", "utf-8")
 

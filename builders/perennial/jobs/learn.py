@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -22,6 +22,8 @@ from perennial.jobs.run import Run
 from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, known_service
 from perennial.pipeline import request_of
+from perennial.plugins import labels_of
+from perennial.protocols import Placing
 from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
 from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Inquiry, Lease, Tensors
@@ -51,6 +53,29 @@ class Learner:
         self._next = orders.since_row
         self._began = False
         self._weights = in_force(shop, bundle, self.live.codec)
+        self._documents_until, self._placed = bundle.manifest.get("documents_until", 0), 0
+        self.finds = labels_of(bundle.manifest["task"]).of_documents
+        if self.finds:
+            self._see_placed()
+
+    def place(self, lease: Lease) -> bool:
+        """Tell where the engine places some documents that changed since the release was built; whether there
+        were any."""
+        service, release, store = self._bundle.service, self._bundle.release, self._shop.store
+        changes = store.unplaced(service, release, self._documents_until, A_QUESTION)
+        if changes:
+            there = [one for one in changes if one.text is not None]
+            outputs = dict(zip(there, self.asked([str(one.text) for one in there]), strict=True))
+            codec = cast(Placing, self.live.codec)
+            store.place(release, {one.number: codec.place(outputs.get(one)) for one in changes}, lease)
+            self._see_placed()
+        return bool(changes)
+
+    def _see_placed(self) -> None:
+        service, release = self._bundle.service, self._bundle.release
+        if found := self._shop.store.placed(service, release, self._placed):
+            cast(Placing, self.live.codec).take_documents(found)
+            self._placed = found[-1].version
 
     def turn(self, lease: Lease) -> None:
         """Learn what is new, and put the head that follows into force."""
@@ -173,6 +198,8 @@ class FastLoop(threading.Thread):
             learner = Learner(self._shop, bundle, orders) if has_head(bundle) else None
             known = self._known[service] = _Known(release, orders, learner)
         if known.learner:
+            if known.learner.finds:
+                known.learner.place(self._lease)
             known.learner.turn(self._lease)
 
     def _explain(self) -> None:
@@ -221,7 +248,10 @@ def carry_over(run: Run) -> None:
     answer has seen it."""
     bundle, store = run.shop.bundle(run.job.service, run.job.release), run.shop.store
     if run.shop.server_url and has_head(bundle):
-        Learner(run.shop, bundle, store.head_orders(bundle.service)).turn(run.lease)
+        learner = Learner(run.shop, bundle, store.head_orders(bundle.service))
+        while learner.finds and learner.place(run.lease):
+            run.report("promote", 0, 0, "placing documents that came meanwhile")
+        learner.turn(run.lease)
         time.sleep(3 * LOOK_EVERY_S)
 
 

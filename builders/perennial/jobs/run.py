@@ -108,8 +108,7 @@ class Run:
 
     def documents(self) -> dict[str, str]:
         """What the candidate's answers are among, where its task has such: texts by their ids."""
-        path = self.folder / "snapshot" / data.DOCUMENTS
-        return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+        return data.documents_in(self.folder / "snapshot")
 
     def judging(self) -> list[Example]:
         """The golden texts; of a service that never had any, the feedback that was held out, and of a model

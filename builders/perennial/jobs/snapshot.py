@@ -7,7 +7,6 @@ is said of a text that judges already corrects its label there.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -156,15 +155,23 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
 
 
 def _with_documents(run: Run, serving: Any, take: Callable[[Run, Any], Result]) -> Result:
-    """A snapshot with the documents that the build was given, or that the serving release has, if any."""
-    taken, folder = take(run, serving), run.folder / "snapshot"
-    if taken.get("outcome") == "fail":
+    """A snapshot with the documents that the build was given, or that the serving release has and what
+    changed since, and up to which change that is."""
+    taken = take(run, serving)
+    if taken.get("outcome") == "fail" or not labels_of(str(taken["task"])).of_documents:
         return taken
+    until = run.shop.store.newest_document(run.job.service)
     if file := run.job.payload.get("documents"):
-        data.write_documents(folder, data.read_documents(Path(file)))
-    elif serving and (kept := serving.folder / "data" / data.DOCUMENTS).is_file():
-        shutil.copyfile(kept, folder / data.DOCUMENTS)
-    return taken
+        documents = data.read_documents(Path(file))
+    else:
+        documents = data.documents_in(serving.folder / "data") if serving else {}
+        since = serving.manifest.get("documents_until", 0) if serving else 0
+        for change in run.shop.store.documents(run.job.service, since):
+            documents.pop(change.name, None)
+            if change.text is not None and change.number <= until:
+                documents[change.name] = change.text
+    data.write_documents(run.folder / "snapshot", documents)
+    return {**taken, "documents_until": until}
 
 
 def _for_students(run: Run, base: Bundle) -> Result:

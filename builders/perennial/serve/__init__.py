@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perennial.serve.engine import Engine
     from perennial.serve.feedback import Feedback
+    from perennial.serve.index import Index
     from perennial.serve.postprocess import Postprocess
     from perennial.serve.tokenizer import Tokenizer
     from perennial.serve.why import Why
 
-__all__ = ["Engine", "Feedback", "Postprocess", "Tokenizer", "Why"]
+__all__ = ["Engine", "Feedback", "Index", "Postprocess", "Tokenizer", "Why"]
 
 
 def __getattr__(name: str) -> Any:

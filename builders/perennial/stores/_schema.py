@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import JSON
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration, which makes what this module describes."""
 
 _Json = JSON(none_as_null=True)
@@ -176,5 +176,29 @@ inquiries = Table(  # who waits to hear why an answer is as it is; gone once it 
     Column("most", Integer, nullable=False),
     Column("asked_at", Double, nullable=False),
     Column("told", _Json),
+    sqlite_autoincrement=True,
+)
+
+documents = Table(  # the newest word on each: what it says, or that it is taken out
+    "documents",
+    metadata,
+    Column("number", _RowNumber, Identity(always=True), primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("text", Text),
+    sqlite_autoincrement=True,
+)
+
+Index("documents_name", documents.c.service, documents.c.name, unique=True)
+Index("documents_service", documents.c.service, documents.c.number)
+
+document_vectors = Table(
+    "document_vectors",
+    metadata,
+    Column("version", _RowNumber, Identity(always=True), primary_key=True),
+    Column("number", _RowNumber, ForeignKey("documents.number", ondelete="CASCADE"), nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    UniqueConstraint("number", "release", name="document_vectors_place"),
     sqlite_autoincrement=True,
 )

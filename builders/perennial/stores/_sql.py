@@ -11,11 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from perennial.stores import _feedback, _heads, _inquiries, _jobs, _leases, _requests, _services
+from perennial.stores import _documents, _feedback, _heads, _inquiries, _jobs, _leases, _requests, _services
 from perennial.stores._database import Database
 from perennial.stores._migrate import migrate
 from perennial.types import (
     Backlog,
+    Document,
     FeedbackRow,
     Head,
     HeadOrders,
@@ -25,6 +26,7 @@ from perennial.types import (
     JobState,
     Lease,
     NewFeedback,
+    Placed,
     ServiceRecord,
 )
 
@@ -143,6 +145,31 @@ class SqlStore:
     def drop_heads(self, service: str, kept: Collection[int]) -> None:
         with self._database.write() as connection:
             _heads.drop(connection, service, kept)
+            _documents.drop(connection, service, kept)
+
+    def put_documents(self, service: str, changes: Mapping[str, str | None]) -> int:
+        with self._database.write() as connection:
+            return _documents.put(connection, service, changes)
+
+    def newest_document(self, service: str) -> int:
+        with self._database.read() as connection:
+            return _documents.newest(connection, service)
+
+    def documents(self, service: str, after: int = 0) -> list[Document]:
+        with self._database.read() as connection:
+            return _documents.changed(connection, service, after)
+
+    def unplaced(self, service: str, release: int, after: int, limit: int) -> list[Document]:
+        with self._database.read() as connection:
+            return _documents.unplaced(connection, service, release, after, limit)
+
+    def place(self, release: int, placed: Mapping[int, bytes], lease: Lease) -> None:
+        with self._fenced(lease) as connection:
+            _documents.place(connection, release, placed)
+
+    def placed(self, service: str, release: int, newer_than: int = 0) -> list[Placed]:
+        with self._database.read() as connection:
+            return _documents.placed(connection, service, release, newer_than)
 
     def head_orders(self, service: str) -> HeadOrders:
         with self._database.read() as connection:

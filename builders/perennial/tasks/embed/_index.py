@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class Index:
         self.ids, self._graph = [*ids], graph
         self._places = {name: place for place, name in enumerate(self.ids)}
         self._known: dict[str, Array | None] = {}
+        self._gone: set[int] = set()
+        self._turn = Lock()  # faiss moves what it has while it grows
         graph.hnsw.efSearch = DEPTH
 
     @classmethod
@@ -48,14 +51,34 @@ class Index:
         _faiss().write_index(self._graph, str(folder / VECTORS))
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._places)
+
+    def take(self, changes: Iterable[tuple[str, Array | None]]) -> None:
+        """Have documents stand there from now on, in place of what had the name; without a vector nowhere."""
+        with self._turn:
+            for name, vector in changes:
+                if name in self._places:
+                    self._gone.add(self._places.pop(name))
+                if vector is not None:
+                    self._places[name] = len(self.ids)
+                    self.ids.append(name)
+                    self._graph.add(np.ascontiguousarray(vector[None], np.float32))
+            self._known.clear()
 
     def nearest(self, vectors: Array, count: int) -> tuple[Array, Array]:
-        """Scores and places (vectors, count), best first; as many as there are documents at most."""
+        """Scores and places (vectors, count), best first; as many as there are documents at most. Where the
+        graph finds fewer the places are -1."""
         count = min(count, len(self))
         if not count:
             return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), int)
-        scores, places = self._graph.search(np.ascontiguousarray(vectors, np.float32), count)
+        with self._turn:
+            asked = min(count + len(self._gone), self._graph.ntotal)
+            scores, places = self._graph.search(np.ascontiguousarray(vectors, np.float32), asked)
+        if self._gone:
+            gone = np.isin(places, [*self._gone])
+            first = np.argsort(gone, axis=1, kind="stable")[:, :count]  # those that are there, in their order
+            places = np.where(np.take_along_axis(gone, first, 1), -1, np.take_along_axis(places, first, 1))
+            scores = np.take_along_axis(scores, first, 1)
         return scores, places
 
     def vector(self, document: str) -> Array | None:
@@ -68,11 +91,12 @@ class Index:
         places = [self._places[document]] if document in self._places else self._below(document)
         if not places:
             return None
-        mean: Array = np.mean([self._graph.reconstruct(place) for place in places], axis=0)
+        with self._turn:
+            mean: Array = np.mean([self._graph.reconstruct(place) for place in places], axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12))
 
     def _below(self, folder: str) -> list[int]:
-        return [place for name, place in self._places.items() if names(folder, name)]
+        return [place for name, place in [*self._places.items()] if names(folder, name)]
 
 
 def _faiss() -> Any:

@@ -22,7 +22,7 @@ from perennial.heads import Evidence, corrected, of_residuals
 from perennial.tasks.embed._index import IDS, VECTORS, Index
 from perennial.tasks.embed._judgements import NOT_RELEVANT, SAID, Judgement, parsed, written
 from perennial.tasks.embed._scores import TOP, in_top, judge
-from perennial.types import Array, Choice, Example, Scores, Signature, Tensors, TensorSpec
+from perennial.types import Array, Choice, Example, Placed, Scores, Signature, Tensors, TensorSpec
 
 __all__ = ["EmbedCodec"]
 
@@ -130,6 +130,14 @@ class EmbedCodec:
 
     def take_head(self, weights: Array | None) -> None:
         self._head = None if weights is None else weights.astype(np.float32)
+
+    def take_documents(self, changes: Sequence[Placed]) -> None:
+        self.index.take(
+            (one.name, np.frombuffer(one.vector, np.float32) if one.vector else None) for one in changes
+        )
+
+    def place(self, output: Tensors | None) -> bytes:
+        return b"" if output is None else output["vector"].astype(np.float32).tobytes()
 
     def _queries(self, vectors: Array) -> Array:
         """What is looked for in place of the vectors of texts: (texts, size), of length 1."""

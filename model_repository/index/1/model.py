@@ -1,0 +1,5 @@
+"""Takes documents: see perennial.serve.index."""
+
+from perennial.serve import Index as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
