@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts tritonserver on every model of two repositories: this image's own, which holds feedback and why, and
+# Starts tritonserver on every model of two repositories: this image's own, which holds feedback, index and why, and
 # the one that the worker publishes services to. Arguments are passed on to tritonserver.
 set -eu
 

@@ -18,6 +18,7 @@ COPY perf perf
 RUN python3 -m pip install --no-cache-dir --break-system-packages -c constraints.txt ".[serve,postgres]"
 
 COPY model_repository/feedback model_repository/feedback
+COPY model_repository/index model_repository/index
 COPY model_repository/why model_repository/why
 COPY --chmod=755 docker/serve-entrypoint.sh /usr/local/bin/serve-entrypoint
 # A new named volume takes its folders and their owner from the image.
