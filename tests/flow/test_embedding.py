@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,8 +20,9 @@ from perennial.jobs.learn import open_head
 from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.types import Example, NewFeedback
-from tiny import TONED, tiny_queries
+from perennial.protocols import Placing
+from perennial.types import Example, NewFeedback, Placed
+from tiny import TONED, tiny_queries, wanting
 
 
 @pytest.fixture
@@ -85,6 +88,20 @@ def test_what_was_indexed_since_becomes_part_of_the_next_release(shop: Workshop)
     assert shop.store.unplaced(SERVICE, 2, until, 9) == [], "its own index has them"
     (answer,) = pipeline_of(bundle).answers(["a word"])
     assert "new" in [raw.decode() for raw in answer["DOCUMENTS"][0]]
+
+
+def test_of_a_document_that_is_gone_nothing_more_is_learned_and_what_was_stays(shop: Workshop) -> None:
+    rows = [Example(f"day {n} it was xxx", wanting(f"positive/{n}")) for n in range(8)]
+    live = taught(shop, rows)
+    before, codec = live.judged().weights, cast(Placing, live.codec)
+    codec.take_documents([Placed(1, "positive/3", b"")])
+    outputs = pipeline_of(live.bundle).outputs([row.text for row in rows])
+    described = live.described(live.rows, outputs, None)
+    told = [bool(np.frombuffer(one.residuals, np.int16).any()) for one in described]
+    assert told == [True] * 3 + [False] + [True] * 4
+    assert np.array_equal(live.judged().weights, before) and live.pieces()[:8] == [1] * 8
+    live.take([replace(row, row=row.row + 8) for row in live.rows], described)
+    assert np.isfinite(live.judged().weights).all()
 
 
 def test_an_encoder_begins_as_it_is_with_documents_and_with_none(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -136,13 +136,26 @@ def test_what_is_not_relevant_is_found_less(codec: EmbedCodec) -> None:
     assert found(answer)[0] == "day/2" and found(answer).index("day/1") > 1
 
 
+def test_a_click_weighs_less_at_the_top_than_a_word(codec: EmbedCodec) -> None:
+    output = said(codec, np.eye(1, 32))
+    clicks = [
+        Example(TEXT, json.dumps([{"document": "day/1", "said": "clicked", "position": at}]))
+        for at in (1, 2, 9)
+    ]
+    rows = codec.evidence([output] * 4, [*clicks, Example(TEXT, label("day/1"))])
+    lengths = np.linalg.norm(rows.features * 2.0**-14, axis=1)
+    np.testing.assert_allclose(lengths, [0.5**0.5, 1, 1, 1], atol=1e-3)
+    assert rows.labels.tolist() == [1, 1, 1, 0]
+
+
 def test_a_folder_of_documents_stands_in_their_midst_and_one_that_is_gone_says_nothing(
     codec: EmbedCodec,
 ) -> None:
     output = said(codec, np.eye(1, 32))
     folder, gone = Example(TEXT, label("film/")), Example(TEXT, label("film/77"))
     rows = codec.evidence([output, output], [folder, gone])
-    assert len(rows) == 1 and len(codec.columns(gone)) == 0 and len(codec.columns(folder)) == 1
+    assert len(rows) == 2 and len(codec.columns(gone)) == 1, "how many there are does not change"
+    assert rows.residuals[0].any() and not rows.residuals[1].any() and not rows.features[1].any()
     middle = np.asarray(codec.index.vector("film/"))
     np.testing.assert_allclose(np.linalg.norm(middle), 1.0)
     assert min(middle @ np.asarray(codec.index.vector(f"film/{n}")) for n in range(6)) > 0

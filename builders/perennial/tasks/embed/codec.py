@@ -101,23 +101,24 @@ class EmbedCodec:
         return counts
 
     def evidence(self, outputs: Sequence[Tensors], examples: Sequence[Example]) -> Evidence:
+        """A row for each judgement, with its weight as its length; nothing of a document that is not there:
+        how many rows there are must not hang on what comes and goes."""
         vectors = np.concatenate([output["vector"] for output in outputs])
         told = [
-            (row, one, example.weight)
+            (vectors[row], one, example.weight)
             for row, example in enumerate(examples)
             for one in parsed(example.label)
-            if self.index.vector(one.document) is not None
         ]
+        lengths = np.sqrt([self._weight(one) for _, one, _ in told])[:, None]
         return of_residuals(
-            vectors[[row for row, *_ in told]].reshape(-1, self.outputs),
-            np.array([self._lacks(vectors[row], one) for row, one, _ in told]).reshape(-1, self.outputs),
+            lengths * np.array([vector for vector, *_ in told]).reshape(-1, self.outputs),
+            lengths * np.array([self._lacks(*pair[:2]) for pair in told]).reshape(-1, self.outputs),
             np.array([SAID.index(one.said) for _, one, _ in told], int),
-            np.clip([weight * one.weight for _, one, weight in told], 0.0, 1.0),
+            np.array([trust for *_, trust in told]),
         )
 
     def columns(self, example: Example) -> Array:
-        known = [one for one in parsed(example.label) if self.index.vector(one.document) is not None]
-        return np.array([SAID.index(one.said) for one in known], int)
+        return np.array([SAID.index(one.said) for one in parsed(example.label)], int)
 
     def choice(self, output: Tensors) -> Choice:
         (vector,) = output["vector"]
@@ -144,9 +145,14 @@ class EmbedCodec:
         head = self._head  # another thread may exchange it
         return vectors if head is None else _unit(corrected(vectors, vectors, head))
 
+    def _weight(self, judgement: Judgement) -> float:
+        return min(1.0, judgement.weight) if self.index.vector(judgement.document) is not None else 0.0
+
     def _lacks(self, vector: Array, judgement: Judgement) -> Array:
         """What the vector of a text lacks: the way to what it wants, or away from what it does not."""
-        document = np.asarray(self.index.vector(judgement.document))
+        document = self.index.vector(judgement.document)
+        if document is None:
+            return np.zeros(self.outputs)
         if judgement.said == NOT_RELEVANT:
             return np.asarray(-float(vector @ document) * document)
         return np.asarray(document - vector)
