@@ -6,7 +6,9 @@ Knows words and their classes; `words_of` and `classes_of` read them from a text
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,7 +55,8 @@ class PlainTagger:
         self._model = AutoModelForTokenClassification.from_pretrained(
             encoder, num_labels=len(self._classes), id2label=dict(enumerate(self._classes))
         )
-        with TemporaryDirectory() as folder:
+        # It tells on standard output how it gets on, which is the report's.
+        with TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
             Trainer(
                 self._model,
                 TrainingArguments(folder, seed=seed, use_cpu=True, report_to=[], save_strategy="no", **how),
