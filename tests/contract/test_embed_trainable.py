@@ -74,6 +74,15 @@ def test_pooling_is_read_from_the_checkpoint_and_kept(task: Any, tiny_encoder: P
         task.load(tmp_path, [])
 
 
+def test_what_does_not_load_is_told_in_one_line(task: Any, tiny_encoder: Path, tmp_path: Path) -> None:
+    task.save(task.load(tiny_encoder, []), tmp_path)
+    (tmp_path / "1_Pooling/config.json").write_text("{")
+    for checkpoint in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ConfigError, match=r"does not load: .*; give the folder or hub id") as refused:
+            task.load(checkpoint, [])
+        assert "\n" not in str(refused.value)
+
+
 def test_it_learns_to_find_what_texts_want(task: Any, taught: Any, tiny_encoder: Path) -> None:
     fresh = task.load(tiny_encoder, [])
     task.know(fresh, TONED)

@@ -79,6 +79,8 @@ def build(
         raise BadRequest("a --label must not be empty; name it, or leave it out")
     if data:
         read_users_file(data, known)
+    if label and known.of_documents:
+        raise BadRequest(f"a service of the task {task} tells no labels apart; leave --label out")
     if documents:
         if not known.of_documents:
             raise BadRequest(f"a service of the task {task} finds no --documents; leave them out")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,12 +157,8 @@ def load(reading: Reading, checkpoint: Path, labels: Sequence[str], further: Col
     encoder above all, gets a fresh head. One that names only some is refused, unless the others are `further`
     ones, which it is given: that is a misspelt label more often than a wish.
     """
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # what it says of missing weights, `_network` checks
-    source = str(checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    with readable(checkpoint) as source:
+        config, tokenizer = _config(source), _tokenizer(source)
         columns = (
             columns_of(config, checkpoint, labels, further) if _tells(reading, config, checkpoint) else None
         )
@@ -175,17 +172,12 @@ def load(reading: Reading, checkpoint: Path, labels: Sequence[str], further: Col
             network, head = _network(reading.theirs, source, config), None
         head = widened(network, head, labels, columns)
         return Encoder(reading, network, head, tokenizer, labels, columns)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable(source, error) from error
 
 
 def labels_of(reading: Reading, checkpoint: Path) -> list[str]:
     """What a checkpoint tells apart, in the order of the names."""
-    source = str(checkpoint)
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _unreadable(source, error) from error
+    with readable(checkpoint) as source:
+        config = _config(source)
     if not _tells(reading, config, checkpoint):
         raise ConfigError(f"{source!r} classifies nothing yet; give --data that teaches it")
     names = sorted(config.id2label.values())
@@ -196,26 +188,32 @@ def labels_of(reading: Reading, checkpoint: Path) -> list[str]:
     return names
 
 
-def _unreadable(source: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{source!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or hub id of "
-        "an encoder, or of one that was fine-tuned for the task, with config.json, tokenizer.json and "
-        "*.safetensors"
-    )
-
-
-def body(checkpoint: Path) -> tuple[Any, Any]:
-    """The network without a head, and its tokenizer."""
+@contextmanager
+def readable(checkpoint: Path) -> Iterator[str]:
+    """Its name, for transformers; `ConfigError` for what does not load while the block runs."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # what it says of missing weights, `_network` checks
-    source = str(checkpoint)
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        network = _network(AutoModel, source, config)
-        return network, tokenizer
+        yield str(checkpoint)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unreadable(source, error) from error
+        raise ConfigError(
+            f"{str(checkpoint)!r} does not load: {str(error).strip().splitlines()[0]}; give the folder or "
+            "hub id of an encoder, or of one that was fine-tuned for the task, with config.json, "
+            "tokenizer.json and *.safetensors"
+        ) from error
+
+
+def body(source: str) -> tuple[Any, Any]:
+    """The network without a head, and its tokenizer."""
+    return _network(AutoModel, source, _config(source)), _tokenizer(source)
+
+
+def _config(source: str) -> Any:
+    return AutoConfig.from_pretrained(source, trust_remote_code=False)
+
+
+def _tokenizer(source: str) -> Any:
+    return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
 
 
 def save(model: Encoder, folder: Path) -> None:

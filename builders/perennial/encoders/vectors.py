@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from perennial.encoders.any_task import padded, rows_of
-from perennial.encoders.network import Served, body, mean
+from perennial.encoders.network import Served, body, mean, readable
 from perennial.errors import ConfigError
 
 Pooling = Literal["mean", "cls"]
@@ -62,8 +62,8 @@ class Vectors(Served):
 
 
 def load(checkpoint: Path) -> Vectors:
-    network, tokenizer = body(checkpoint)
-    return Vectors(network, tokenizer, _pooling(checkpoint))
+    with readable(checkpoint) as source:
+        return Vectors(*body(source), _pooling(checkpoint))
 
 
 def save(model: Vectors, folder: Path) -> None:

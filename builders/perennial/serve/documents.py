@@ -14,10 +14,11 @@ from perennial.types import ServiceRecord, Tensors
 
 class Documents:
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._store, self._services = store, KnownServices(store)
 
     def take(self, requests: Sequence[Tensors]) -> list[Outcome]:
         """For each request the number of each row's change, or its error."""
+        self._services.begin_batch()
         return [self._outcome(request) for request in requests]
 
     def _outcome(self, request: Tensors) -> Outcome:
@@ -33,7 +34,7 @@ class Documents:
         names = {decoded("SERVICE", raw) for raw in request["SERVICE"].ravel()}
         if len(names) > 1:
             raise BadRequest(f"SERVICE is {' and '.join(sorted(names))[:80]}; send a request for each")
-        service = KnownServices(self._store).named(names.pop())
+        service = self._services.named(names.pop())
         if not labels_of(service.task).of_documents:
             raise BadRequest(f"service {service.name!r} is of the task {service.task} and finds no documents")
         return service
