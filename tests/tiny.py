@@ -113,7 +113,7 @@ def tiny_searcher(folder: Path) -> Path:
     """The files of an `embed` codec, written without torch, whose documents' vectors are made up."""
     import numpy as np
 
-    from perennial.tasks.embed._index import Index
+    from perennial.ranking.index import Index
 
     folder.mkdir(parents=True, exist_ok=True)
     tiny_tokenizer().save(str(folder / "tokenizer.json"))

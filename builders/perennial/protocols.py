@@ -3,7 +3,7 @@ structural, never subclasses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -113,6 +113,13 @@ class Labels(Protocol):
 
     def kind(self, label: str) -> str:
         """What rows are counted and balanced by."""
+
+    def parts(self, label: str) -> Mapping[str, str]:
+        """A label for each thing that it speaks of, by the thing's name: what several say of a text adds up
+        thing by thing. The label itself, under no name, where it speaks of the text as a whole."""
+
+    def whole(self, parts: Iterable[str]) -> str:
+        """The label of all of these."""
 
     def some(self, text: str, names: Sequence[str]) -> str:
         """A label that a text might have, to show what one looks like."""

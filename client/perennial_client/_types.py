@@ -118,13 +118,16 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a user says of a document as an answer to a text: it is "relevant", "not relevant", or was
-    "clicked" at a `position` among the hits, of which the first is 1. An id that ends in "/" names all
-    documents whose ids begin with it."""
+    """What a user says of a document as an answer to a text: it is "relevant", "not relevant", was "clicked"
+    or "skipped", or "rated" with a `rating` from 1 to 5, of which 3 says nothing. `position` is where it
+    stood among the answers, of which the first is 1, and `propensity` how likely it was to stand there, as
+    the answer said. An id that ends in "/" names all documents whose ids begin with it."""
 
     document: str
-    said: Literal["relevant", "clicked", "not relevant"] = "relevant"
-    position: int = 1
+    said: Literal["relevant", "clicked", "not relevant", "skipped", "rated"] = "relevant"
+    position: int | None = None
+    propensity: float | None = None
+    rating: float | None = None
 
 
 @dataclass(frozen=True)
@@ -222,5 +225,5 @@ def _written(label: Said) -> str:
 
 def _plain(part: Span | Judged) -> dict[str, object]:
     if isinstance(part, Judged):
-        return asdict(part)
+        return {name: value for name, value in asdict(part).items() if value is not None}
     return {"start": part.start, "end": part.end, "label": part.label or None}

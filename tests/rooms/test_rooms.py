@@ -129,8 +129,8 @@ def _may_import(family: str, name: str) -> bool:
             name.removeprefix(f"perennial.{own}").removeprefix(".").startswith("_")
             or name == f"perennial.{own}"
         )
-    beside = {"publishers": "repository", **dict.fromkeys(TASKS, "encoders")}
-    return first in GROUND or (first == beside.get(family) and bool(rest))
+    beside = {"publishers": ("repository",), **dict.fromkeys(TASKS, ("encoders", "ranking"))}
+    return first in GROUND or (first in beside.get(family, ()) and bool(rest))
 
 
 def test_the_ground_floor_knows_no_room() -> None:

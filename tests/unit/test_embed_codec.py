@@ -11,7 +11,7 @@ import pytest
 from perennial.errors import BadRequest
 from perennial.heads import Statistics
 from perennial.pipeline import request_of
-from perennial.tasks.embed._index import Index
+from perennial.ranking.index import Index
 from perennial.tasks.embed.codec import EmbedCodec
 from perennial.types import Array, Example, Placed, Tensors
 from tiny import DOCUMENTS, tiny_searcher

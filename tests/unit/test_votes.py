@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.jobs.votes import agreed, capped, said
+from perennial.plugins import labels_of
+from perennial.ranking.judgements import parsed
 from perennial.types import Example, FeedbackRow
 
+PLAIN = labels_of("classify")
 SOURCES = st.lists(st.sampled_from("abcdef"), max_size=60)
 
 
@@ -23,7 +26,7 @@ def rows(*told: tuple[str, str, str], trust: float = 1.0) -> list[FeedbackRow]:
 
 
 def learned(feedback: list[FeedbackRow], **trust: float) -> list[tuple[str, str, float]]:
-    return [(one.text, one.label, one.weight) for one in agreed(said(feedback, trust)).values()]
+    return [(one.text, one.label, one.weight) for one in agreed(said(feedback, trust, PLAIN), PLAIN).values()]
 
 
 def test_a_source_corrects_itself() -> None:
@@ -62,7 +65,7 @@ def test_who_proves_what_was_answered_speaks_for_itself_and_all_others_without_a
 
 @given(SOURCES, st.floats(0.05, 1.0), st.integers(0, 3))
 def test_no_source_has_more_than_its_share_of_what_is_kept(names: list[str], share: float, seed: int) -> None:
-    heard = said(rows(*((name, f"text {number}", "x") for number, name in enumerate(names))), {})
+    heard = said(rows(*((name, f"text {number}", "x") for number, name in enumerate(names))), {}, PLAIN)
     kept, lost = capped(heard, share, seed)
     counts, before = Counter(source for _, source in kept), Counter(names)
     assert all(count <= share * len(kept) + 1e-9 for count in counts.values())
@@ -76,7 +79,7 @@ def test_no_source_has_more_than_its_share_of_what_is_kept(names: list[str], sha
 def test_a_flood_is_cut_and_the_others_are_kept_whole() -> None:
     flood = [("flood", f"planted {number}", "x") for number in range(900)]
     others = [(f"user {number % 20}", f"real {number}", "y") for number in range(100)]
-    kept, lost = capped(said(rows(*flood, *others), {}), 0.2, seed=0)
+    kept, lost = capped(said(rows(*flood, *others), {}, PLAIN), 0.2, seed=0)
     assert lost == {"flood": 875}
     texts = [example.text for example in kept.values()]
     assert sum(text.startswith("real") for text in texts) == 100
@@ -85,5 +88,25 @@ def test_a_flood_is_cut_and_the_others_are_kept_whole() -> None:
 
 
 def test_what_is_kept_is_the_source_and_row_of_the_newest_vote_for_it() -> None:
-    (example,) = agreed(said(rows(("ann", "t", "x"), ("bob", "T", "x"), ("cat", "t", "y")), {})).values()
+    (example,) = agreed(
+        said(rows(("ann", "t", "x"), ("bob", "T", "x"), ("cat", "t", "y")), {}, PLAIN), PLAIN
+    ).values()
     assert example == Example("T", "x", pytest.approx(2 / 3), "bob", 1)
+
+
+def test_what_several_say_of_different_documents_adds_up() -> None:
+    ranking = labels_of("embed")
+    told = [
+        ("ann", "t", '[{"document": "a", "said": "relevant"}]'),
+        ("ann", "t", '[{"document": "b", "said": "relevant"}]'),
+        ("bob", "t", '[{"document": "b", "said": "not relevant"}, {"document": "c", "said": "relevant"}]'),
+        ("ann", "t", '[{"document": "a", "said": "not relevant"}]'),
+        ("cat", "t", '[{"document": "b", "said": "not relevant"}]'),
+    ]
+    (example,) = agreed(said(rows(*told), {}, ranking), ranking).values()
+    assert {one.document: one.said for one in parsed(example.label)} == {
+        "a": "not relevant",
+        "b": "not relevant",
+        "c": "relevant",
+    }
+    assert example.weight == pytest.approx((1 + 2 / 3 + 1) / 3)

@@ -16,6 +16,7 @@ from perennial.heads import Evidence, Solution, Statistics, joined, trusted
 from perennial.jobs import data, said
 from perennial.jobs.votes import source_of
 from perennial.jobs.workshop import Workshop, codec_of
+from perennial.plugins import labels_of
 from perennial.protocols import Codec
 from perennial.split import fingerprint
 from perennial.types import Array, Bundle, Example, FeedbackRow, HeadRow, Tensors
@@ -49,12 +50,15 @@ class Judged:
 
 
 _Told = tuple[FeedbackRow, Evidence]
+_Of = tuple[bytes, str, tuple[str, ...]]
+"""The text, the source, and the things in the text that it spoke of."""
 
 
 class LiveHead:
     def __init__(self, bundle: Bundle, wish: Wish) -> None:
         self.bundle = bundle
         self._wish = wish
+        self._labels = labels_of(bundle.manifest["task"])
         self.codec: Codec = codec_of(bundle.manifest["task"], bundle.folder)
         self.taught = _set(bundle, ANCHORS)
         self.anchors = self.codec.evidence(_seen(bundle, ANCHORS), self.taught)
@@ -65,7 +69,7 @@ class LiveHead:
         self._held, self._told = self._empty(), self._empty()
         self._held.add(self.anchors.held())
         self._known_judges = self._empty()
-        self._latest: dict[tuple[bytes, str], _Told] = {}
+        self._latest: dict[_Of, _Told] = {}
         self._before = self._score(None)
 
     @property
@@ -98,10 +102,11 @@ class LiveHead:
         ]
 
     def take(self, rows: Sequence[FeedbackRow], described: Sequence[HeadRow]) -> None:
-        """Learn rows. Of what a source says of a text its latest row counts, in whatever order they come."""
+        """Learn rows. Of what a source says of a text, or of the same things in it, its latest row counts, in
+        whatever order they come."""
         new, gone = list[_Told](), list[_Told]()
         for row, kept in zip(rows, described, strict=True):
-            said_of = (fingerprint(row.text), source_of(row))
+            said_of = (fingerprint(row.text), source_of(row), tuple(self._labels.parts(row.label)))
             former = self._latest.get(said_of)
             if former and former[0].row >= row.row:
                 continue
@@ -121,7 +126,7 @@ class LiveHead:
         hidden = {fingerprint(text) for text in texts}
         hold, _ = self._hold()
         told = self._empty()
-        for (text, _source), (_row, seen) in self._latest.items():
+        for (text, *_), (_row, seen) in self._latest.items():
             if text in hidden:
                 told.add(seen)
         return self._solved(self._told.without(told), hold).weights

@@ -124,9 +124,10 @@ def _from_feedback(run: Run, base: Bundle) -> Result:
     rows = run.shop.store.claim(run.job, run.lease, settings.max_rows, settings.max_attempts)
     if not rows:
         return {"outcome": "fail", "reason": "there is no feedback that was not learned yet"}
-    heard = votes.said(rows, settings.source_trust)
+    labels = labels_of(base.manifest["task"])
+    heard = votes.said(rows, settings.source_trust, labels)
     heard, over_cap = votes.capped(heard, settings.source_cap, settings.seed)
-    said = votes.agreed(heard)
+    said = votes.agreed(heard, labels)
     golden, validation = (_corrected(base, name, said) for name in ("golden", "validation"))
     judging = {fingerprint(example.text) for example in (*golden, *validation)}
     fresh = [example for text, example in said.items() if text not in judging]

@@ -1,5 +1,6 @@
 """What is learned where several sources speak: one label a text, and how far it is trusted; and how much one
-of them may say. Knows feedback rows; leaves which texts are learned and which judge to the snapshot.
+of them may say. Knows feedback rows; leaves which texts are learned and which judge to the snapshot, and of
+what in a text a label speaks to the task's labels.
 
 A source is who its rows say it is, which nobody proves. Of rows without one, each whose prediction id is
 proven speaks for itself, and all others are one source: the empty name.
@@ -11,7 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
+from statistics import fmean
 
+from perennial.protocols import Labels
 from perennial.split import fingerprint
 from perennial.types import Example, FeedbackRow
 
@@ -19,15 +22,15 @@ Said = dict[tuple[bytes, str], Example]
 """By text and source; its weight is the trust in it."""
 
 
-def said(rows: Sequence[FeedbackRow], trust: Mapping[str, float]) -> Said:
-    """What each source said last of each text, times the trust in the source (1 where it is not named).
-    Without any trust it is not heard."""
-    last = {
-        (fingerprint(row.text), source_of(row)): Example(
-            row.text, row.label, row.trust * trust.get(row.source, 1.0), row.source, row.row
-        )
-        for row in rows
-    }
+def said(rows: Sequence[FeedbackRow], trust: Mapping[str, float], labels: Labels) -> Said:
+    """What each source said last of each thing in each text, times the trust in the source (1 where it is not
+    named). Without any trust it is not heard."""
+    last: Said = {}
+    for row in rows:
+        key, label = (fingerprint(row.text), source_of(row)), row.label
+        if key in last:
+            label = labels.whole({**labels.parts(last[key].label), **labels.parts(label)}.values())
+        last[key] = Example(row.text, label, row.trust * trust.get(row.source, 1.0), row.source, row.row)
     return {key: example for key, example in last.items() if example.weight > 0}
 
 
@@ -46,13 +49,15 @@ def capped(heard: Said, share: float, seed: int) -> tuple[Said, dict[str, int]]:
     return {key: example for key, example in heard.items() if key in kept}, lost
 
 
-def agreed(heard: Said) -> dict[bytes, Example]:
-    """Of each text the label with the most trust behind it, of equals the one said last. Its weight is the
-    most trusted source's for it, times its share of all trust in what was said of the text."""
-    texts: dict[bytes, list[Example]] = {}
+def agreed(heard: Said, labels: Labels) -> dict[bytes, Example]:
+    """Of each thing in a text the label with the most trust behind it, of equals the one said last. Its
+    weight is the most trusted source's for it, times its share of all trust in what was said of that; the
+    text's is the mean of these."""
+    texts: dict[bytes, dict[str, list[Example]]] = {}
     for (text, _), example in heard.items():
-        texts.setdefault(text, []).append(example)
-    return {text: _majority(votes) for text, votes in texts.items()}
+        for name, part in labels.parts(example.label).items():
+            texts.setdefault(text, {}).setdefault(name, []).append(replace(example, label=part))
+    return {text: _whole([*map(_majority, parts.values())], labels) for text, parts in texts.items()}
 
 
 def source_of(row: FeedbackRow) -> str:
@@ -67,6 +72,12 @@ def _most(counts: Mapping[str, int], share: float) -> int:
         if most <= share * sum(min(count, most) for count in counts.values()):
             return most
     return 0
+
+
+def _whole(parts: Sequence[Example], labels: Labels) -> Example:
+    newest = max(parts, key=lambda part: part.row or 0)
+    label = labels.whole(part.label for part in parts)
+    return replace(newest, label=label, weight=fmean(part.weight for part in parts))
 
 
 def _majority(votes: Sequence[Example]) -> Example:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from perennial.errors import BadRequest
 from perennial.names import nearest
@@ -30,4 +30,11 @@ class ClassifyLabels:
         return names[-1]
 
     def kind(self, label: str) -> str:
+        return label
+
+    def parts(self, label: str) -> Mapping[str, str]:
+        return {"": label}
+
+    def whole(self, parts: Iterable[str]) -> str:
+        (label,) = parts
         return label

@@ -15,13 +15,14 @@ from torch.nn.functional import log_softmax
 from perennial.encoders.any_task import NetworkTask, without_sense, write_tokenizer
 from perennial.encoders.vectors import Vectors, load, save
 from perennial.errors import ConfigError
-from perennial.tasks.embed._index import Index
-from perennial.tasks.embed._judgements import NOT_RELEVANT, Judgement, parsed
-from perennial.tasks.embed._scores import TOP, judge
+from perennial.ranking.index import Index
+from perennial.ranking.judgements import Judgement, parsed
+from perennial.ranking.scores import judge
 from perennial.types import MADE_UP, Example, Scores
 
 __all__ = ["EmbedTask"]
 
+TOP = 10
 SCALE = 20.0
 """What cosines are multiplied by, as the encoder was trained with."""
 NOTHING = "[]"
@@ -57,7 +58,7 @@ class EmbedTask(NetworkTask):
             (row, one, name, example.weight * one.weight)
             for row, example in enumerate(batch)
             for one in parsed(example.label)
-            if (name := _one_of(model, one, example.text))
+            if one.weight and (name := _one_of(model, one, example.text))
         ]
         queries = model.of([example.text for example in batch])
         if not told:
@@ -69,7 +70,7 @@ class EmbedTask(NetworkTask):
              for row, (_, one, _, _) in enumerate(told)]
         )  # fmt: skip
         logs = log_softmax(likeness.masked_fill(allies.to(likeness.device), -torch.inf), dim=1).diagonal()
-        against = torch.tensor([one.said == NOT_RELEVANT for _, one, _, _ in told], device=logs.device)
+        against = torch.tensor([not one.wanted for _, one, _, _ in told], device=logs.device)
         costs = -torch.where(against, torch.log1p(-logs.exp().clamp(max=1 - 1e-6)), logs)
         weights = torch.tensor([weight for *_, weight in told], device=logs.device)
         return (costs * weights).sum() / len(told)
@@ -89,12 +90,12 @@ class EmbedTask(NetworkTask):
         told = [one for example in examples for one in parsed(example.label)]
         documents = sorted({name for one in told for name in _some_of(model, one, one.document)})
         if not documents:
-            return judge([[] for _ in examples], [example.label for example in examples])
+            return judge([[] for _ in examples], [example.label for example in examples], TOP)
         queries = model.known([example.text for example in examples])
         likeness = queries @ model.known([model.documents[name] for name in documents]).T
         order = likeness.argsort(dim=1, descending=True)[:, :TOP].tolist()
         found = [[documents[place] for place in row] for row in order]
-        return judge(found, [example.label for example in examples])
+        return judge(found, [example.label for example in examples], TOP)
 
     def write_codec(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -48,6 +48,13 @@ class TagLabels:
 
     def kind(self, label: str) -> str:
         return "+".join(self.names(label)) or NONE
+
+    def parts(self, label: str) -> Mapping[str, str]:
+        return {"": label}
+
+    def whole(self, parts: Iterable[str]) -> str:
+        (label,) = parts
+        return label
 
 
 def _span(said: Any, text: str, known: Collection[str] | None, may_lack: bool = False) -> Span:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.tasks.embed._judgements import names
+from perennial.ranking.judgements import names
 from perennial.types import Array
 
 IDS, VECTORS = "documents.json", "documents.faiss"

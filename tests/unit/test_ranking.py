@@ -8,8 +8,8 @@ import pytest
 
 from perennial.errors import BadRequest
 from perennial.plugins import labels_of
-from perennial.tasks.embed._judgements import Judgement, parsed
-from perennial.tasks.embed._scores import judge
+from perennial.ranking.judgements import Judgement, parsed
+from perennial.ranking.scores import judge
 
 LABELS = labels_of("embed")
 
@@ -33,6 +33,20 @@ def test_a_click_counts_less_than_a_word_and_more_from_further_down() -> None:
     assert weights == [0.5, 2.0, 5.0] and Judgement("a").weight == 1.0
 
 
+def test_what_was_rarely_shown_and_stars_count_by_how_much_they_say() -> None:
+    weights = [Judgement("a", "clicked", 2, chance).weight for chance in (1.0, 0.5, 0.001)]
+    assert weights == [1.0, 2.0, 10.0]
+    starred = [Judgement("a", "rated", rating=stars) for stars in (1, 2, 3, 4, 5)]
+    assert [one.weight for one in starred] == [1.0, 0.5, 0.0, 0.5, 1.0]
+    assert [one.wanted for one in starred] == [False, False, False, True, True]
+    assert not Judgement("a", "skipped").wanted
+    said = '[{"document": "b", "rating": 4}, {"document": "a", "said": "skipped", "propensity": 0.5}]'
+    assert parsed(one_form(said)) == [
+        Judgement("a", "skipped", propensity=0.5),
+        Judgement("b", "rated", rating=4),
+    ]
+
+
 @pytest.mark.parametrize(
     ("label", "complaint"),
     [
@@ -43,6 +57,9 @@ def test_a_click_counts_less_than_a_word_and_more_from_further_down() -> None:
         ('{"document": "a", "score": 1}', "has 'score'"),
         ('{"document": "a", "said": "relevnt"}', "did you mean 'relevant'"),
         ('{"document": "a", "said": "clicked", "position": 0}', "position 0 of 'a' is no place"),
+        ('{"document": "a", "said": "clicked", "propensity": 2}', "propensity 2 of 'a' is no chance"),
+        ('{"document": "a", "rating": 6}', "rating 6 of 'a' is out of range"),
+        ('{"document": "a", "said": "rated"}', "'a' is rated without a rating"),
         ('["a", "a"]', "'a' is judged twice"),
     ],
 )
@@ -54,7 +71,7 @@ def test_what_is_no_judgement_is_refused_in_one_line(label: str, complaint: str)
 
 def score(found: list[str], *said: Judgement) -> tuple[float, float]:
     label = json.dumps([vars(one) for one in said])
-    scores = judge([found], [label])
+    scores = judge([found], [label], 10)
     return round(float(scores.correct[0]), 3), round(scores.metrics["recall@10"], 3)
 
 
