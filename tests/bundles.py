@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from perennial import plugins
-from perennial.pipeline import engine_inputs, longest_input
+from perennial.pipeline import engine_inputs
 from perennial.repository.layout import WARMUP, write_manifest
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Bundle, Exported
@@ -32,7 +32,7 @@ def real_bundle(
         shutil.copy2(made / name, folder)
     texts = [example.text for example in tiny_examples(7)]
     codec = ClassifyCodec(made)
-    exported = Exported(made, engine_inputs(codec, texts), longest_input(codec))
+    exported = Exported(made, engine_inputs(codec, texts), codec.longest)
     built = plugins.get("engines", engine)().build(exported, folder, "fp32")
     return _described(folder, release, service, engine=engine, file=built.name)
 

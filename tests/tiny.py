@@ -123,6 +123,34 @@ def tiny_searcher(folder: Path) -> Path:
     return folder
 
 
+def tiny_recommender(folder: Path) -> Path:
+    """The files of a `recommend` codec, written without torch, whose items' vectors are made up."""
+    import numpy as np
+
+    from perennial.ranking.index import Index
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recommend.json").write_text(json.dumps({"size": 32, "scale": 10.0, "offset": -10.0}))
+    vectors = np.random.default_rng(0).normal(size=(len(TONED), 32))
+    Index.of([*TONED], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).write(folder)
+    return folder
+
+
+def asking(user: str, *items: str) -> str:
+    """What a service that recommends is asked."""
+    return json.dumps({"user": user, "items": items})
+
+
+def tiny_tastes(count: int = 120) -> list[Example]:
+    """Users who took items of one tone, and want another one of it."""
+    rows = []
+    for number in range(count):
+        tone, start = LABELS[number % len(LABELS)], number // len(LABELS)
+        ids = [f"{tone}/{(start + step) % 16}" for step in range(4 + number % 3)]
+        rows.append(Example(asking(f"user {number}", *ids[:-1]), wanting(ids[-1])))
+    return rows
+
+
 def tiny_release(encoder: Path, folder: Path) -> Path:
     """A classifier that knows the tone words: see `taught`."""
     return taught("classify", encoder, LABELS, tiny_examples(48), 40, folder)

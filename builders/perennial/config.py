@@ -120,6 +120,9 @@ FIRST = TrainingSettings(
 layers take 59 s on two cores with AVX2, 200 through all six 155 s, for a macro-F1 of .567 and .576."""
 
 
+AGAIN = TrainingSettings()
+
+
 def _like_first(value: Any) -> Any:
     """What a user leaves out of a build's settings is as in FIRST."""
     return {**FIRST.model_dump(), **value} if isinstance(value, dict) else value
@@ -161,7 +164,7 @@ class ServiceSettings(_Section):
     """Further ones than its first build's data has: they are answered once feedback has taught them."""
 
     build: Annotated[TrainingSettings, BeforeValidator(_like_first)] = FIRST
-    rebuild: TrainingSettings = TrainingSettings()
+    rebuild: TrainingSettings = AGAIN
     head: HeadSettings = HeadSettings()
     seed: int = 0
     memory_rows: Positive = 2000
@@ -179,6 +182,7 @@ class ServiceSettings(_Section):
     postprocesses: Positive = 1
     shadow_share: Share = 0.0
     shadow_texts: Positive = 500
+    explore: Annotated[float, Field(ge=0.0, le=0.2)] = 0.01
     """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03

@@ -81,12 +81,6 @@ def engine_inputs(codec: Codec, texts: Sequence[str]) -> list[Tensors]:
     return [{name: tensors[name] for name in names} for tensors in encoded]
 
 
-def longest_input(codec: Codec) -> int:
-    """The most tokens that the codec gives a session: those of a text that it cuts."""
-    (tensors,) = engine_inputs(codec, ["a " * 10_000])
-    return max(array.shape[-1] for array in tensors.values())
-
-
 def request_of(texts: Sequence[str]) -> Tensors:
     """One request for all of the texts."""
     return {"TEXT": text_tensor(list(texts))}

@@ -13,6 +13,7 @@ from perennial.types import (
     BackendSpec,
     Bundle,
     Choice,
+    Document,
     Example,
     Exported,
     Moving,
@@ -48,6 +49,8 @@ class Codec(Protocol):
     logits choose, what they choose among."""
     outputs: int
     """How many numbers of each piece a head adds to: its logits, or a vector's."""
+    longest: int
+    """The most tokens that `encode` gives of a text."""
     told_apart: tuple[str, ...]
     """The names that `confusion` counts by."""
 
@@ -89,11 +92,27 @@ class Codec(Protocol):
 class Placing(Codec, Protocol):
     """Of a task whose answers are among documents."""
 
-    def place(self, output: Tensors | None) -> bytes:
-        """Where the engine places a document, from its `engine_out` tensors; nowhere where it is None."""
+    def place(
+        self, changes: Sequence[Document], ask: Callable[[Sequence[str]], list[Tensors]]
+    ) -> list[bytes]:
+        """Where the release places each of these (`Placed.vector`); nowhere, for now, what it cannot place.
+        `ask` gives the engine's `engine_out` and `carried` tensors for texts."""
 
     def take_documents(self, changes: Sequence[Placed]) -> None:
         """Answer with these as well, or no longer, from now on, from any thread."""
+
+
+class Recalling(Codec, Protocol):
+    """Of a task whose next answer hangs on what its user did since the last one."""
+
+    explore: float
+    """In which share of the places of an answer something else is tried; 0 unless it is set."""
+
+    def take_feedback(self, told: Sequence[tuple[str, str]]) -> None:
+        """Encode with these texts, and what was said of the answers to them, in mind, from any thread."""
+
+    def forget_feedback(self) -> None:
+        """Encode as if nothing had been told."""
 
 
 class Labels(Protocol):
@@ -110,6 +129,12 @@ class Labels(Protocol):
 
     def names(self, label: str) -> tuple[str, ...]:
         """The service's labels that it names, each once."""
+
+    def another(self, text: str, number: int) -> str:
+        """A text like it that nobody asked before."""
+
+    def arguments(self, text: str) -> Sequence[Any]:
+        """What `verb` is given to ask it."""
 
     def kind(self, label: str) -> str:
         """What rows are counted and balanced by."""
@@ -128,6 +153,8 @@ class Labels(Protocol):
     """Whether a label stands in the words of its text, so that none of them may change."""
     of_documents: bool
     """Whether a label names documents, which a build is given."""
+    of_users: bool
+    """Whether a text says who asks, so that the codec is a `Recalling` one."""
 
 
 class Trainable(Protocol):
@@ -135,6 +162,8 @@ class Trainable(Protocol):
 
     metric: str
     """Of `score`, that by which training tells its best epoch."""
+    training: Mapping[str, Any]
+    """How it is taught (`config.TrainingSettings`), where the settings do not say."""
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Module:
         """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote. Of

@@ -159,7 +159,8 @@ class Placement:
     `instances` rows are in the engine at once, each run with `threads`; one that comes while nothing else
     does gets `alone_threads`, or every core where that is 0. `tokenizers` and `postprocesses` count the
     processes of those stages. Of the texts that are asked the store keeps the share `shadow_share`, and of
-    those the newest `shadow_texts`.
+    those the newest `shadow_texts`. Where its task can, answers try something else in the share `explore` of
+    their places.
     """
 
     runtime: Runtime = "embedded"
@@ -170,6 +171,7 @@ class Placement:
     postprocesses: int = 1
     shadow_share: float = 0.0
     shadow_texts: int = 500
+    explore: float = 0.0
 
 
 @dataclass(frozen=True)

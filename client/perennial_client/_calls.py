@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from perennial_client import _wire
 from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
 from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
-from perennial_client._types import Answer, Embedded, Feedback, Found, Tagged, Why
+from perennial_client._types import Answer, Embedded, Feedback, Found, Recommended, Tagged, Why
 from perennial_client._wire import Call, Ready, Reply
 
 T = TypeVar("T")
@@ -86,6 +86,13 @@ class Calls:
             lambda chunk, reply: _wire.embedded(service, chunk, reply),
             timeout,
         )
+
+    def recommend(
+        self, service: str, user: str, items: Sequence[str], top_k: int, timeout: float | None
+    ) -> Steps[Recommended]:
+        text = _wire.context(user, items)
+        reply = yield from self._send(_wire.suggestions(service, [text], top_k), self._deadline(timeout))
+        return _wire.recommended(service, [text], reply)[0]
 
     def feedback(self, row: Feedback, timeout: float | None) -> Steps[str]:
         (receipt,) = yield from self.feedback_many([row], timeout)

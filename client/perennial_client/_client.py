@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect, connect_async
-from perennial_client._types import About, Answer, Embedded, Feedback, Found, Said, Tagged, Why
+from perennial_client._types import About, Answer, Embedded, Feedback, Found, Recommended, Said, Tagged, Why
 from perennial_client._wire import Reply
 
 T = TypeVar("T")
@@ -131,6 +131,22 @@ class Client:
         (0.0412, -0.1337)
         """
         return self._run(self._calls.embed(service, text, dimensions, timeout))
+
+    def recommend(
+        self,
+        service: str,
+        user: str,
+        items: Sequence[str] = (),
+        top_k: int = 20,
+        timeout: float | None = None,
+    ) -> Recommended:
+        """The `top_k` items that a user may want next; of a service that recommends. `items` are the ids of
+        those that he took, the newest last; what the service was told that he clicked since is added.
+
+        >>> client.recommend("movies", "196", ["242", "302"]).suggestions[0]  # doctest: +SKIP
+        Suggestion(item='286', score=0.07, propensity=0.99)
+        """
+        return self._run(self._calls.recommend(service, user, items, top_k, timeout))
 
     def feedback(
         self,
@@ -313,6 +329,16 @@ class AsyncClient:
     ) -> Embedded | list[Embedded]:
         """As `Client.embed`."""
         return await self._run(self._calls.embed(service, text, dimensions, timeout))
+
+    async def recommend(
+        self,
+        service: str,
+        user: str,
+        items: Sequence[str] = (),
+        top_k: int = 20,
+        timeout: float | None = None,
+    ) -> Recommended:
+        return await self._run(self._calls.recommend(service, user, items, top_k, timeout))
 
     async def feedback(
         self,

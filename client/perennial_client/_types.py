@@ -105,6 +105,50 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """An item that a user may want next, by its id; `score` is the probability that it is clicked, and
+    `propensity` how likely it was to stand where it stands: less than 1 where the service tries things."""
+
+    item: str
+    score: float
+    propensity: float
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What one user may want next, best first. `text` is what was asked, as JSON; `truncated` says that only
+    the newest of `items` were read. The other fields are as in `Answer`."""
+
+    suggestions: tuple[Suggestion, ...]
+    truncated: bool
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+    @property
+    def said(self) -> str:
+        """What it says, as feedback would: that its best item is relevant; nothing where it has none."""
+        return _written([Judged(self.suggestions[0].item)]) if self.suggestions else ""
+
+    def clicked(self, item: str) -> Judged:
+        """Feedback that the user clicked it, with its place and its propensity."""
+        return self._judged(item, "clicked")
+
+    def skipped(self, item: str) -> Judged:
+        """Feedback that the user saw it and passed it over."""
+        return self._judged(item, "skipped")
+
+    def _judged(self, item: str, said: Literal["clicked", "skipped"]) -> Judged:
+        for position, one in enumerate(self.suggestions, start=1):
+            if one.item == item:
+                return Judged(item, said, position, one.propensity)
+        raise BadRequest(
+            f"item {item!r} was not suggested; say Judged({item!r}) of what the user found himself"
+        )
+
+
+@dataclass(frozen=True)
 class Embedded:
     """The vector of one text, of length 1. The other fields are as in `Answer`."""
 
@@ -167,7 +211,7 @@ class Why:
 Said: TypeAlias = "str | Span | Sequence[Span] | Judged | Sequence[Judged]"
 """What feedback may say: a label, or the id of the right document; all spans of a text, or one of them; or
 what a user says of one document or of several."""
-About: TypeAlias = "Answer | Tagged | Found | Embedded | str"
+About: TypeAlias = "Answer | Tagged | Found | Embedded | Recommended | str"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from perennial_client._errors import BadRequest, PerennialClientError
-from perennial_client._types import Answer, Cause, Embedded, Feedback, Found, Hit, Span, Tagged, Timings, Why
+from perennial_client._types import (
+    Answer,
+    Cause,
+    Embedded,
+    Feedback,
+    Found,
+    Hit,
+    Recommended,
+    Span,
+    Suggestion,
+    Tagged,
+    Timings,
+    Why,
+)
 
 PREDICT_BATCH = 32
 """Texts in one request at most; a longer list travels as several."""
@@ -26,6 +39,7 @@ _COMMON = ("TRUNCATED", "PREDICTION_ID")
 _ANSWER = ("LABEL", "SCORE", "TOP_LABELS", "TOP_SCORES")
 _TIMINGS = "TIMINGS"
 _FOUND = ("DOCUMENTS", "SCORES")
+_SUGGESTED = (*_FOUND, "PROPENSITIES")
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,29 @@ def found(service: str, texts: Sequence[str], reply: Reply) -> list[Found]:
     return [
         Found(
             hits=tuple(Hit(*pair) for pair in zip(documents[i], scores[i], strict=True) if pair[0]),
+            **common,
+        )
+        for i, common in enumerate(_common(service, texts, reply))
+    ]
+
+
+def context(user: str, items: Sequence[str]) -> str:
+    """What a service that recommends is asked, as a text."""
+    return json.dumps({"user": user, "items": list(items)}, ensure_ascii=False)
+
+
+def suggestions(service: str, texts: Sequence[str], top_k: int) -> Infer:
+    inputs = {"TEXT": _strings(texts), "TOP_K": _number("top_k", top_k, len(texts))}
+    return _asked(service, inputs, _SUGGESTED)
+
+
+def recommended(service: str, texts: Sequence[str], reply: Reply) -> list[Recommended]:
+    items, scores, propensities = (_rows(reply, name, len(texts)) for name in _SUGGESTED)
+    return [
+        Recommended(
+            suggestions=tuple(
+                Suggestion(*one) for one in zip(items[i], scores[i], propensities[i], strict=True) if one[0]
+            ),
             **common,
         )
         for i, common in enumerate(_common(service, texts, reply))

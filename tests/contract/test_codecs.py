@@ -12,11 +12,12 @@ from perennial import plugins
 from perennial.errors import BadRequest
 from perennial.protocols import Codec
 from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
-from tiny import tiny_codec, tiny_searcher, tiny_tagger
+from tiny import asking, tiny_codec, tiny_recommender, tiny_searcher, tiny_tagger
 
 FILES: dict[str, Callable[[Path], Path]] = {
     "classify": tiny_codec,
     "embed": tiny_searcher,
+    "recommend": tiny_recommender,
     "tag": tiny_tagger,
 }
 """How to write the files of each task's codec."""
@@ -24,14 +25,25 @@ DTYPES = {"BYTES": np.object_, "INT32": np.int32, "INT64": np.int64, "FP32": np.
 TEXTS = [["good"], ["a very very bad movie", "plain"], ["great day"]]
 
 
+SAID = {"recommend": lambda text: asking(text, *text.split())}
+"""How a text is put to a task that does not take any."""
+
+
 @pytest.fixture(params=plugins.names("tasks"))
-def codec(request: pytest.FixtureRequest, tmp_path: Path) -> Codec:
-    made: Codec = plugins.get(f"tasks/{request.param}", "codec")(FILES[request.param](tmp_path))
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def codec(task: str, tmp_path: Path) -> Codec:
+    made: Codec = plugins.get(f"tasks/{task}", "codec")(FILES[task](tmp_path))
     return made
 
 
-def asked(codec: Codec) -> list[Tensors]:
-    return [{codec.signature.request[0].name: text_tensor(texts)} for texts in TEXTS]
+@pytest.fixture
+def asked(task: str, codec: Codec) -> list[Tensors]:
+    say = SAID.get(task, str)
+    return [{codec.signature.request[0].name: text_tensor([*map(say, texts)])} for texts in TEXTS]
 
 
 def outputs(codec: Codec, requests: list[Tensors]) -> list[Tensors]:
@@ -65,35 +77,35 @@ def test_the_files_that_it_names_are_all_that_it_reads(codec: Codec, tmp_path: P
     assert {path.name for path in tmp_path.iterdir()} == set(codec.FILES)
 
 
-def test_what_goes_to_the_engine_is_what_the_signature_says(codec: Codec) -> None:
+def test_what_goes_to_the_engine_is_what_the_signature_says(codec: Codec, asked: list[Tensors]) -> None:
     specs = (*codec.signature.engine_in, *codec.signature.carried)
-    for texts, encoded in zip(TEXTS, codec.encode(asked(codec)), strict=True):
+    for texts, encoded in zip(TEXTS, codec.encode(asked), strict=True):
         assert set(encoded) == {spec.name for spec in specs}
         assert all(fits(encoded[spec.name], spec, len(texts)) for spec in specs)
 
 
-def test_answers_are_what_the_signature_says_and_in_the_order_of_the_requests(codec: Codec) -> None:
-    requests = asked(codec)
-    said = outputs(codec, requests)
-    together = codec.decode(requests, said)
+def test_answers_are_what_the_signature_says_and_in_the_order_of_the_requests(
+    codec: Codec, asked: list[Tensors]
+) -> None:
+    said = outputs(codec, asked)
+    together = codec.decode(asked, said)
     for texts, answer in zip(TEXTS, together, strict=True):
         assert set(answer) == {spec.name for spec in codec.signature.answer}
         assert all(fits(answer[spec.name], spec, len(texts)) for spec in codec.signature.answer)
-    for request, output, answer in zip(requests, said, together, strict=True):
+    for request, output, answer in zip(asked, said, together, strict=True):
         (alone,) = codec.decode([request], [output])
         assert all(np.array_equal(alone[name], answer[name]) for name in answer)
 
 
-def test_a_plain_request_passes_and_a_broken_one_is_refused(codec: Codec) -> None:
-    for request in asked(codec):
+def test_a_plain_request_passes_and_a_broken_one_is_refused(codec: Codec, asked: list[Tensors]) -> None:
+    for request in asked:
         codec.check(request)
     with pytest.raises(BadRequest):
         codec.check({codec.signature.request[0].name: text_tensor([b"\xff"])})
 
 
-def test_answers_that_agree_with_the_examples_score_full_marks(codec: Codec) -> None:
-    requests = asked(codec)
-    answers = codec.decode(requests, outputs(codec, requests))
+def test_answers_that_agree_with_the_examples_score_full_marks(codec: Codec, asked: list[Tensors]) -> None:
+    answers = codec.decode(asked, outputs(codec, asked))
     gold = [raw.decode() for answer in answers for raw in answer[codec.signature.answer[0].name].ravel()]
     scores = codec.score(answers, [Example("a text", label) for label in gold])
     assert scores.correct.tolist() == [1.0] * 4

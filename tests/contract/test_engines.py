@@ -13,7 +13,7 @@ import pytest
 
 from perennial import plugins
 from perennial.errors import Broken, ConfigError, Unavailable
-from perennial.pipeline import Pipeline, engine_inputs, longest_input
+from perennial.pipeline import Pipeline, engine_inputs
 from perennial.protocols import Engine
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Exported
@@ -42,7 +42,7 @@ def runner(engine: Engine) -> Engine:
 def exported(tiny_release: Path) -> Exported:
     codec = ClassifyCodec(tiny_release)
     texts = [example.text for example in tiny_examples(40)]
-    return Exported(tiny_release, engine_inputs(codec, texts), longest_input(codec))
+    return Exported(tiny_release, engine_inputs(codec, texts), codec.longest)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_graph_of_windows_runs_at_any_length(
 ) -> None:
     codec = plugins.get("tasks/tag", "codec")(tiny_tagger_release)
     texts = [example.text for example in tiny_spans(8)]
-    exported = Exported(tiny_tagger_release, engine_inputs(codec, texts), longest_input(codec))
+    exported = Exported(tiny_tagger_release, engine_inputs(codec, texts), codec.longest)
     session = runner.open(runner.build(exported, tmp_path, "fp32"), threads=1)
     task = plugins.get("tasks/tag", "train")()
     network = task.session(task.load(tiny_tagger_release / "checkpoint", SPAN_LABELS))

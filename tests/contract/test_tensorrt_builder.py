@@ -19,7 +19,7 @@ from perennial.engines._tensorrt import Options, Profile
 from perennial.engines.tensorrt import TensorRT
 from perennial.engines.tensorrt_rtx import TensorRTForRTX
 from perennial.errors import Broken, ConfigError, Unavailable
-from perennial.pipeline import engine_inputs, longest_input
+from perennial.pipeline import engine_inputs
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Array, BackendSpec, Exported
 from tiny import tiny_examples
@@ -35,7 +35,7 @@ needs_no_gpu = pytest.mark.skipif(machine.gpu_missing() is None, reason="here is
 def exported(tiny_release: Path) -> Exported:
     codec = ClassifyCodec(tiny_release)
     texts = [example.text for example in tiny_examples(40)]
-    return Exported(tiny_release, engine_inputs(codec, texts), longest_input(codec))
+    return Exported(tiny_release, engine_inputs(codec, texts), codec.longest)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from perennial.heads import Statistics
 from perennial.pipeline import request_of
 from perennial.ranking.index import Index
 from perennial.tasks.embed.codec import EmbedCodec
-from perennial.types import Array, Example, Placed, Tensors
+from perennial.types import Array, Document, Example, Placed, Tensors
 from tiny import DOCUMENTS, tiny_searcher
 
 TEXT = "a great day"
@@ -93,7 +93,8 @@ def test_documents_come_and_go_and_change(codec: EmbedCodec) -> None:
     assert codec.index.vector("day/1") is None and len(codec.index) == len(DOCUMENTS)
     codec.take_documents([Placed(3, "new", (-new).astype(np.float32).tobytes()), Placed(4, "day/1", at)])
     assert ten()[0] == "day/1" and ten()[-1] != "new"
-    assert codec.place(None) == b"" and codec.place(said(codec, new[None])) == at
+    changes = [Document(1, "gone", None), Document(2, "new", TEXT)]
+    assert codec.place(changes, lambda texts: [said(codec, new[None])] * len(texts)) == [b"", at]
 
 
 def test_a_service_without_documents_finds_none_and_embeds(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ def test_what_a_kill_left_of_a_bundle_is_no_release(shop: Workshop) -> None:
 
 
 def test_how_a_service_runs_is_as_the_settings_say(shop: Workshop) -> None:
-    assert shop.placement("mood") == Placement("embedded", cores(), 1)
+    assert shop.placement("mood") == Placement("embedded", cores(), 1, explore=0.01)
     tuned = ServiceSettings(
-        instances=1, threads=2, alone_threads=1, tokenizers=3, postprocesses=4, shadow_share=0.5
+        instances=1, threads=2, alone_threads=1, tokenizers=3, postprocesses=4, shadow_share=0.5, explore=0.1
     )
     told = replace(shop, settings=shop.settings.model_copy(update={"services": {"mood": tuned}}))
-    assert told.placement("mood") == Placement("embedded", 1, 2, 1, 3, 4, 0.5)
+    assert told.placement("mood") == Placement("embedded", 1, 2, 1, 3, 4, 0.5, explore=0.1)
 
 
 def test_an_unused_number_is_above_all_that_is_on_disk(shop: Workshop) -> None:

@@ -13,6 +13,7 @@ from perennial.cli.output import Json, print_json, say, settings_of
 from perennial.config import Settings
 from perennial.errors import BadRequest, Unavailable
 from perennial.jobs.data import read_documents
+from perennial.ranking.context import parsed as context_of
 from perennial.server.runinfo import find_running
 from perennial_client import Client, Feedback
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(tag)
     app.command()(search)
     app.command()(embed)
+    app.command()(recommend)
     app.command()(index)
     app.command()(feedback)
 
@@ -119,9 +121,40 @@ def embed(
         say(json.dumps([round(number, 6) for number in answer.vector]))
 
 
+def recommend(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask, of the task recommend.")],
+    user: Annotated[str, typer.Argument(help="The id of a user, or JSON of user and items.")],
+    items: Annotated[
+        list[str] | None, typer.Argument(help="Ids of items that he took, the newest last.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="How many items to show.")] = 20,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service that recommends what a user may want next."""
+    if user.lstrip().startswith("{"):
+        asked = context_of(user)
+        user, items = asked.user, [*asked.items, *(items or ())]
+    with Client(url or _running(settings_of(context))) as client:
+        answer = client.recommend(service, user, items or (), top_k)
+    if as_json:
+        print_json(asdict(answer))
+        return
+    say(repr(answer.text))
+    for one in answer.suggestions:
+        say(
+            f"    {one.score:.3f}  {one.item}"
+            + (f"  (shown with {one.propensity:.3g})" if one.propensity < 1 else "")
+        )
+    say(f"    id {answer.prediction_id}")
+
+
 def index(
     context: typer.Context,
-    service: Annotated[str, typer.Argument(help="The service that is to find them, of the task embed.")],
+    service: Annotated[
+        str, typer.Argument(help="The service that is to find them, of the task embed or recommend.")
+    ],
     documents: Annotated[Path | None, typer.Argument(help='JSONL file of {"id", "text"}.')] = None,
     remove: Annotated[list[str] | None, typer.Option(help="The id of one to be found no longer.")] = None,
     url: Url = None,
@@ -149,7 +182,7 @@ def feedback(
         str,
         typer.Argument(
             help="The label that it should have had; of a service that tags JSON of its spans, or of one; of "
-            "one that embeds the id of a document that is relevant, or JSON of what is said of several."
+            "one that embeds or recommends the id of what is relevant, or JSON of what is said of several."
         ),
     ],
     prediction_id: Annotated[str | None, typer.Option("--id", help="The answer's prediction id.")] = None,

@@ -115,7 +115,8 @@ def greet(server: RunInfo, shop: Workshop) -> None:
     text = min((text for text in texts if len(text.split()) > 2), key=len, default=texts[0])
     label = labels.some(text, bundle.manifest["labels"])
     asked = {"inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]}
-    python = f'Client("{server.grpc_url}").{labels.verb}("{service}", {text!r})'
+    arguments = ", ".join(map(repr, labels.arguments(text)))
+    python = f'Client("{server.grpc_url}").{labels.verb}("{service}", {arguments})'
     console.print(f"serving {names} at {server.http_url} and {server.grpc_url}", style="bold green")
     for what, line in (
         ("ask it", f"perennial {labels.verb} {service} {quote(text)}"),

@@ -3,24 +3,31 @@ exported. Knows no loss, and not what the network says."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from perennial.encoders import graph, moving
 from perennial.encoders.network import Served
 from perennial.encoders.windows import served
 from perennial.types import Moving, Precision, Tensors
 
+_TEXTS = ["a text of a few words", "and another one, which has a few more words than the first"]
 _LONGEST = 64
 """Words of the longest text that is made up."""
 
 
 class NetworkTask:
+    training: Mapping[str, Any] = MappingProxyType({})
+
     def freeze(self, model: Served, but: Moving, last_layers: int) -> None:
         moving.freeze(model, but, last_layers)
 
@@ -36,22 +43,27 @@ class NetworkTask:
         moving.merge(model)
 
     def export(self, model: Served, folder: Path) -> None:
-        graph.export(model, folder)
+        plain = copy.deepcopy(model).eval()
+        # Plain attention: scaled_dot_product_attention exports NaN guards that cost a tenth of the run time.
+        plain.network.set_attn_implementation("eager")
+        long = ["at length " * model.tokens.max_tokens]
+        asked = [_asked(model, texts) for texts in (_TEXTS, [*_TEXTS, "one more"], ["alone"], long)]
+        graph.export(served(plain), asked, model.outputs, not model.whole, folder)
 
     def session(self, model: Served) -> TorchSession:
-        return TorchSession(model)
+        return TorchSession(served(model), [*model.outputs])
 
 
 class TorchSession:
     """The network itself, in float32."""
 
-    def __init__(self, model: Served) -> None:
-        self._model, self._names = served(model).eval(), [*model.outputs]
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        self._network, self._names = network.eval(), names
 
     def run(self, tensors: Tensors) -> Tensors:
         asked = (torch.from_numpy(tensors[name]) for name in ("input_ids", "attention_mask"))
         with torch.inference_mode():
-            outputs = self._model(*asked)
+            outputs = self._network(*asked)
         given = (outputs,) if isinstance(outputs, Tensor) else outputs
         return {name: tensor.numpy() for name, tensor in zip(self._names, given, strict=True)}
 
@@ -70,6 +82,12 @@ def without_sense(model: Served, count: int, seed: int) -> list[str]:
         for _ in range(count)
     )
     return list(dict.fromkeys(texts))
+
+
+def _asked(model: Served, texts: list[str]) -> graph.Asked:
+    """What an engine is asked for them: a row for each, all its windows in it."""
+    rows = [[number for window in of_text for number in window] for of_text in rows_of(model, texts)]
+    return padded(model, [[row] for row in rows])
 
 
 def write_tokenizer(model: Served, folder: Path) -> None:

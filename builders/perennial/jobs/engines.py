@@ -15,7 +15,7 @@ from perennial.engine_options import AUTO
 from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import NO_OPTIONS, codec_of, engine_of
-from perennial.pipeline import engine_inputs, longest_input
+from perennial.pipeline import engine_inputs
 from perennial.protocols import Engine
 from perennial.speed import speed
 from perennial.types import Bundle, Exported
@@ -106,4 +106,4 @@ def _exported(run: Run) -> Exported:
     """With texts that were trained on, so that those that judge stay unseen by the quantisers."""
     codec = codec_of(run.task, run.folder / "train/codec")
     texts = [example.text for example in (*run.read("train"), *run.read("old"))][:SAMPLES]
-    return Exported(run.folder / "export", engine_inputs(codec, texts), longest_input(codec))
+    return Exported(run.folder / "export", engine_inputs(codec, texts), codec.longest)

@@ -22,7 +22,7 @@ import torch
 
 from perennial import plugins
 from perennial.children import die_with_parent
-from perennial.config import FIRST, Settings, TrainingSettings
+from perennial.config import AGAIN, FIRST, Settings, TrainingSettings
 from perennial.errors import PerennialError, TrainingFailed
 from perennial.jobs import augment, between, data, training
 from perennial.jobs.balance import balanced
@@ -35,10 +35,12 @@ ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 
 def settings_of(run: Run) -> TrainingSettings:
+    usual = trainable(run.task).training
     if run.parent:
-        return run.settings.rebuild
+        said = run.settings.rebuild
+        return said.model_copy(update=usual) if said == AGAIN else said
     said, asked = run.settings.build, run.job.payload.get("training", {})
-    return said.model_copy(update=asked) if said == FIRST else said
+    return said.model_copy(update={**usual, **asked}) if said == FIRST else said
 
 
 def model_of(run: Run, task: Trainable) -> Any:

@@ -64,10 +64,9 @@ class Learner:
         service, release, store = self._bundle.service, self._bundle.release, self._shop.store
         changes = store.unplaced(service, release, self._documents_until, A_QUESTION)
         if changes:
-            there = [one for one in changes if one.text is not None]
-            outputs = dict(zip(there, self.asked([str(one.text) for one in there]), strict=True))
-            codec = cast(Placing, self.live.codec)
-            store.place(release, {one.number: codec.place(outputs.get(one)) for one in changes}, lease)
+            vectors = cast(Placing, self.live.codec).place(changes, self.asked)
+            numbers = (one.number for one in changes)
+            store.place(release, dict(zip(numbers, vectors, strict=True)), lease)
             self._see_placed()
         return bool(changes)
 

@@ -21,7 +21,7 @@ from perennial.jobs.price import price
 from perennial.jobs.run import Result, Run
 from perennial.jobs.students import Student, planned
 from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
-from perennial.pipeline import Pipeline, engine_inputs, longest_input
+from perennial.pipeline import Pipeline, engine_inputs
 from perennial.protocols import Session
 from perennial.speed import latencies_ms, texts_per_s
 from perennial.types import Bundle, Example, Exported, Placement
@@ -120,7 +120,7 @@ def _build(run: Run, serving: Bundle, student: Student, folder: Path) -> Rival:
     task.export(task.load(lies / "checkpoint", manifest["labels"]), folder)
     codec = codec_of(run.task, lies / "codec")
     texts = [example.text for example in run.read("old")[:SAMPLES]]
-    exported = Exported(folder, engine_inputs(codec, texts), longest_input(codec))
+    exported = Exported(folder, engine_inputs(codec, texts), codec.longest)
     file = engine_in(serving).build(exported, folder / "engine", manifest["precision"])
     return Rival(file, lies / "codec")
 

@@ -18,6 +18,7 @@ from perennial.jobs import release
 from perennial.jobs.worker import start_child
 from perennial.jobs.workshop import Workshop
 from perennial.names import OWN_MODELS
+from perennial.plugins import labels_of
 from perennial.repository.layout import WARMUP, ensemble_model, ensemble_models, stage_models
 from perennial.server.examine import Question
 from perennial.server.ports import Ports
@@ -149,7 +150,8 @@ def questions(shop: Workshop) -> list[Question]:
     asked = [Question(model, _any(names), probe) for model, names in OWN_MODELS.items()]
     for bundle in filter(None, map(shop.serving, shop.released())):
         texts = json.loads((bundle.folder / WARMUP).read_text())
-        text = f"{texts[0]} {random.getrandbits(32)}"
+        labels = labels_of(bundle.manifest["task"])
+        text = labels.another(texts[0], random.getrandbits(32))
         asked.append(Question(ensemble_model(bundle.service), {"TEXT": text_tensor([text])}, probe))
     return asked
 

@@ -48,6 +48,7 @@ class Workshop:
             settings.postprocesses,
             settings.shadow_share,
             settings.shadow_texts,
+            settings.explore,
         )
 
     @contextmanager

@@ -19,7 +19,7 @@ from perennial.shapes import buckets
 from perennial.types import Bundle, Placement, text_tensor
 
 _TOLD = ("service", "release", "task", "engine", "file")
-_PLACED = ("instances", "threads", "alone_threads", "shadow_share", "shadow_texts")
+_PLACED = ("instances", "threads", "alone_threads", "shadow_share", "shadow_texts", "explore")
 
 BLOCKER = "__pycache__"
 """An empty file where Python would make a folder for bytecode. Triton initialises a serving version again at

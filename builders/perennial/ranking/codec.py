@@ -94,9 +94,6 @@ class RankingCodec:
             (one.name, np.frombuffer(one.vector, np.float32) if one.vector else None) for one in changes
         )
 
-    def place(self, output: Tensors | None) -> bytes:
-        return b"" if output is None else output["vector"].astype(np.float32).tobytes()
-
     def queries(self, vectors: Array) -> Array:
         """What is looked for in place of these vectors: (texts, size), of length 1."""
         head = self._head  # another thread may exchange it

@@ -30,6 +30,7 @@ class RankingLabels:
     fewest = 0
     of_words = False
     of_documents = True
+    of_users = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002
         if not label.strip():
@@ -50,6 +51,12 @@ class RankingLabels:
 
     def some(self, text: str, names: Sequence[str]) -> str:  # noqa: ARG002
         return written([Judgement("ID", RELEVANT)])
+
+    def another(self, text: str, number: int) -> str:
+        return f"{text} {number}"
+
+    def arguments(self, text: str) -> Sequence[Any]:
+        return (text,)
 
     def kind(self, label: str) -> str:
         return "+".join(sorted({one.said for one in parsed(label)})) or "nothing"

@@ -136,6 +136,7 @@ class Release:
     alone_threads: int = 0
     shadow_share: float = 0.0
     shadow_texts: int = 500
+    explore: float = 0.0
     engine_options: Mapping[str, Any] = field(default_factory=dict)
 
 

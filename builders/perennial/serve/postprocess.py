@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from perennial.errors import ConfigError
+from perennial.plugins import labels_of
 from perennial.predictions import prediction_id
+from perennial.protocols import Recalling
 from perennial.repository.layout import Release
 from perennial.serve import stage
 from perennial.serve.looking import looking
@@ -23,6 +25,8 @@ class Postprocess:
     def initialize(self, args: Mapping[str, str]) -> None:
         self._opened = politely(lambda: stage.open_release(args))
         self._asked = self._opened.codec.signature.request[0].name
+        if labels_of(self._opened.release.task).of_users:
+            cast(Recalling, self._opened.codec).explore = self._opened.release.explore
         self._key = _key()
         self._looking = looking(self._opened)
         self._sampling = _sampling(self._opened.release)

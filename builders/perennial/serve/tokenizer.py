@@ -16,6 +16,7 @@ from perennial.serve import stage
 from perennial.serve.crew import Reply
 from perennial.serve.line import Line
 from perennial.serve.polite import politely
+from perennial.serve.recalling import recalling
 from perennial.timings import arrived, now, stamped
 from perennial.types import Tensors
 
@@ -27,7 +28,8 @@ TOGETHER_ROWS = 64
 
 class Tokenizer:
     def initialize(self, args: Mapping[str, str]) -> None:
-        self._codec = politely(lambda: _open(args))
+        opened = politely(lambda: _open(args))
+        self._codec, self._recalling = opened.codec, recalling(opened)
         self._line = Line(self._serve, MAX_WAITING_ROWS, TOGETHER_ROWS, "for the tokenizer")
 
     def execute(self, requests: Sequence[Any]) -> list[Any] | None:
@@ -38,6 +40,8 @@ class Tokenizer:
 
     def finalize(self) -> None:
         self._line.close()
+        if self._recalling:
+            self._recalling.stop()
 
     def _join(self, asked: Tensors, reply: Reply) -> None:
         self._line.join((arrived(asked), reply), len(next(iter(asked.values()))))
@@ -53,10 +57,10 @@ class Tokenizer:
         return [fault or stamped(*next(encoded), began) for fault in faults]
 
 
-def _open(args: Mapping[str, str]) -> Codec:
+def _open(args: Mapping[str, str]) -> stage.Opened:
     opened = stage.open_release(args)
     opened.codec.encode(opened.warmup())
-    return opened.codec
+    return opened
 
 
 def _fault(codec: Codec, request: Tensors) -> BadRequest | None:

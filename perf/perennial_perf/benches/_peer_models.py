@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from perennial.jobs.workshop import codec_of, engine_of, trainable
-from perennial.pipeline import longest_input
 from perennial.repository.layout import MANIFEST
 from perennial.types import Bundle, Exported
 from perennial_perf.benches._peers import Graph
@@ -44,7 +43,7 @@ def _write_graphs(bundle: Bundle, folder: Path) -> None:
     task, engine = trainable(manifest["task"]), engine_of("onnxruntime")
     with TemporaryDirectory(dir=folder) as scratch:
         task.export(task.load(folder / "checkpoint", manifest["labels"]), Path(scratch))
-        exported = Exported(Path(scratch), (), longest_input(codec_of(manifest["task"], bundle.folder)))
+        exported = Exported(Path(scratch), (), codec_of(manifest["task"], bundle.folder).longest)
         for precision in ("fp32", "int8"):
             engine.build(exported, folder / precision, precision)
             for name in _CODEC:

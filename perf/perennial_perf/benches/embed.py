@@ -19,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from perennial.config import Settings
 from perennial.jobs.workshop import Workshop, codec_of, cores, engine_of, trainable
-from perennial.pipeline import Pipeline, engine_inputs, longest_input
+from perennial.pipeline import Pipeline, engine_inputs
 from perennial.server.process import Server
 from perennial.types import Array, Bundle, Example, Exported
 from perennial_client import Client, Feedback
@@ -94,7 +94,7 @@ def _likeness(bundle: Bundle, texts: Sequence[str]) -> dict[str, Floats]:
     with TemporaryDirectory() as scratch:
         folder, engine = Path(scratch), engine_of("onnxruntime")
         task.export(task.load(bundle.folder / "checkpoint", []), folder)
-        exported = Exported(folder, engine_inputs(codec, texts), longest_input(codec))
+        exported = Exported(folder, engine_inputs(codec, texts), codec.longest)
         for precision in ("fp32", "int8"):
             file = engine.build(exported, folder / precision, precision)
             with closing(engine.open(file, cores())) as session:

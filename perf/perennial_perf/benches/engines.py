@@ -23,7 +23,7 @@ from perennial.jobs import data
 from perennial.jobs.engines import unusable
 from perennial.jobs.price import price
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
-from perennial.pipeline import Pipeline, engine_inputs, longest_input
+from perennial.pipeline import Pipeline, engine_inputs
 from perennial.protocols import Codec, Engine, Session
 from perennial.speed import speed
 from perennial.types import Bundle, Exported, Placement
@@ -107,7 +107,7 @@ def _network(bundle: Bundle, folder: Path) -> Network:
     folder.mkdir()
     task.export(model, folder)
     texts = [row.text for row in data.read(bundle.folder / "data/memory.jsonl")][:CALIBRATED_ON]
-    exported = Exported(folder, engine_inputs(codec, texts), longest_input(codec))
+    exported = Exported(folder, engine_inputs(codec, texts), codec.longest)
     return Network(codec, exported, task.session(model))
 
 

@@ -31,6 +31,7 @@ class ClassifyCodec:
 
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)
+        self.longest = self._known.tokens.max_tokens
         self.labels = self.classes = self.told_apart = self._known.classes
         self.feature_size, self.outputs = self._known.features, len(self.classes)
         self.signature = _signature(len(self.labels), self.feature_size)

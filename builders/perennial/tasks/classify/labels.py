@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from perennial.errors import BadRequest
 from perennial.names import nearest
@@ -15,6 +16,7 @@ class ClassifyLabels:
     verb = "predict"
     of_words = False
     of_documents = False
+    of_users = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002
         if not label.strip():
@@ -28,6 +30,12 @@ class ClassifyLabels:
 
     def some(self, text: str, names: Sequence[str]) -> str:  # noqa: ARG002
         return names[-1]
+
+    def another(self, text: str, number: int) -> str:
+        return f"{text} {number}"
+
+    def arguments(self, text: str) -> Sequence[Any]:
+        return (text,)
 
     def kind(self, label: str) -> str:
         return label

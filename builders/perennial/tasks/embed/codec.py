@@ -7,7 +7,7 @@ to `ranking`, and batching across requests and prediction ids to the stages.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from perennial.encoders.asked import check_number, check_text
 from perennial.encoders.tokens import Tokens
 from perennial.ranking.codec import MOST, RankingCodec, asked_top, unit
-from perennial.types import Array, Signature, Tensors, TensorSpec
+from perennial.types import Array, Document, Signature, Tensors, TensorSpec
 
 __all__ = ["EmbedCodec"]
 
@@ -38,6 +38,7 @@ class EmbedCodec(RankingCodec):
         super().__init__(folder, int(known["size"]), TOP)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokens = Tokens(tokenizer, known["max_tokens"], known["pad_id"])
+        self.longest = self._tokens.max_tokens
         self.signature = _signature(self.outputs)
 
     def check(self, request: Tensors) -> None:
@@ -67,6 +68,15 @@ class EmbedCodec(RankingCodec):
             )
             start = here.stop
         return answers
+
+    def place(
+        self, changes: Sequence[Document], ask: Callable[[Sequence[str]], list[Tensors]]
+    ) -> list[bytes]:
+        outputs = iter(ask([one.text for one in changes if one.text is not None]))
+        return [
+            b"" if one.text is None else next(outputs)["vector"].astype(np.float32).tobytes()
+            for one in changes
+        ]
 
     def _found(self, scores: Array, places: Array) -> Tensors:
         rows = [

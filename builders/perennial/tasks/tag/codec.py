@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from perennial.encoders.asked import FILES, Known, check_text, over, softmax
-from perennial.encoders.tokens import Placed
+from perennial.encoders.tokens import MAX_WINDOWS, Placed
 from perennial.errors import BadRequest
 from perennial.heads import Evidence, corrected, evidence
 from perennial.tasks.tag._scores import ELSEWHERE, confused, judge
@@ -42,6 +42,7 @@ class TagCodec:
 
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)
+        self.longest = MAX_WINDOWS * self._known.tokens.max_tokens
         self.classes, self.feature_size = self._known.classes, self._known.features
         self.outputs = len(self.classes)
         self.told_apart = (*names_of(self.classes), ELSEWHERE)

@@ -23,6 +23,7 @@ class TagLabels:
     verb = "tag"
     of_words = True
     of_documents = False
+    of_users = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:
         try:
@@ -45,6 +46,12 @@ class TagLabels:
 
     def some(self, text: str, names: Sequence[str]) -> str:
         return written(Label(((0, len(text.split(maxsplit=1)[0]), names[0]),)))
+
+    def another(self, text: str, number: int) -> str:
+        return f"{text} {number}"
+
+    def arguments(self, text: str) -> Sequence[Any]:
+        return (text,)
 
     def kind(self, label: str) -> str:
         return "+".join(self.names(label)) or NONE

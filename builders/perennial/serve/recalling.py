@@ -1,0 +1,51 @@
+"""Looks for new feedback in the store, and has the codec encode with what each user did last in mind.
+
+Without the worker: a click counts in the user's next request as soon as it is durable.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+from perennial.heads import LOOK_EVERY_S
+from perennial.plugins import labels_of
+from perennial.protocols import Recalling as Codec
+from perennial.serve.polite import politely
+from perennial.serve.stage import STORE_URL, Opened
+from perennial.serve.visits import Visits
+from perennial.store_protocol import Store
+
+NEWEST, A_PAGE = 100_000, 5_000
+"""Rows that a stage which starts reads again, and how many at once."""
+
+
+def recalling(opened: Opened) -> Recalling | None:
+    """None where there is no store, or a text says nothing of who asks."""
+    url = os.environ.get(STORE_URL)
+    return Recalling(opened, url) if url and labels_of(opened.release.task).of_users else None
+
+
+class Recalling:
+    def __init__(self, opened: Opened, store_url: str) -> None:
+        self._service, self._codec = opened.release.service, cast(Codec, opened.codec)
+        self._known: int | None = None
+        self._generation = 0
+        self._visits = Visits(store_url, LOOK_EVERY_S, self._look, "answers know no clicks that are newer")
+        politely(self._visits.now)
+        self._visits.start()
+
+    def stop(self) -> None:
+        self._visits.stop()
+
+    def _look(self, store: Store) -> None:
+        if (generation := store.head_orders(self._service).generation) != self._generation:
+            self._codec.forget_feedback()  # rows were deleted
+            self._known, self._generation = None, generation
+        known = self._known
+        if known is None:
+            known = max(0, store.newest_row(self._service) - NEWEST)
+        while rows := store.feedback(self._service, known, A_PAGE):
+            self._codec.take_feedback([(row.text, row.label) for row in rows])
+            known = rows[-1].row
+        self._known = known

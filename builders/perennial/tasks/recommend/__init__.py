@@ -1,0 +1,1 @@
+"""The items that a user may want next."""
