@@ -56,3 +56,11 @@ def built_searcher(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory)
     from flow.workshops import build_searcher
 
     return build_searcher(tiny_encoder, tmp_path_factory.mktemp("built-searcher"))
+
+
+@pytest.fixture(scope="session")
+def built_recommender(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `built`, of a tiny service that recommends."""
+    from flow.workshops import build_recommender
+
+    return build_recommender(tiny_encoder, tmp_path_factory.mktemp("built-recommender"))

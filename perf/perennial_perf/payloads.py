@@ -31,6 +31,11 @@ def queries(service: str, texts: Sequence[str], top_k: int) -> list[bytes]:
     return [_bytes(_wire.texts_to_embed(service, [text], None)) for text in texts]
 
 
+def suggestions(service: str, contexts: Sequence[str], top_k: int) -> list[bytes]:
+    """One request a context, for what its user may want next."""
+    return [_bytes(_wire.suggestions(service, [context], top_k)) for context in contexts]
+
+
 def http_questions(service: str, texts: Sequence[str]) -> list[bytes]:
     """The same as whole HTTP requests, in Triton's JSON."""
     path = f"/v2/models/{service}/infer"

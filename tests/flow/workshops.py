@@ -34,6 +34,18 @@ TEACH = ServiceSettings(
 TAUGHT_TAGS = TRAINING.model_copy(update={"learning_rate": 2e-3})
 TAG = TEACH.model_copy(update={"build": TAUGHT_TAGS, "rebuild": TAUGHT_TAGS})
 SEARCH = TAG
+TASTED = TrainingSettings(
+    learner="ader", epochs=12, batch_size=16, learning_rate=1e-2, trainable="full", balance=0.0
+)
+SUGGEST = TEACH.model_copy(
+    update={
+        "build": TASTED,
+        "rebuild": TASTED,
+        "explore": 0.0,
+        "golden_margin": 0.3,  # which of 16 items of a tone comes next is a matter of luck
+        "most_flips": 0.3,
+    }
+)
 
 
 def workshop(folder: Path, service: ServiceSettings = TEACH) -> Workshop:
@@ -101,6 +113,19 @@ def build_searcher(encoder: Path, folder: Path) -> Path:
     documents.write_text("\n".join(lines))
     rows = ({"text": row.text, "label": json.loads(row.label)} for row in tiny_queries(600))
     return built(workshop(folder, SEARCH), folder, "embed", encoder, rows, documents=str(documents))
+
+
+def build_recommender(encoder: Path, folder: Path) -> Path:
+    """As `build_first`, of a service that knows users by the tone of what they take; from a log."""
+    documents = folder / "documents.jsonl"
+    lines = (json.dumps({"id": name, "text": text}) for name, text in TONED.items())
+    documents.write_text("\n".join(lines))
+    log = [
+        {"user": f"user {user}", "item": f"{LABELS[user % 3]}/{(user + step) % 16}", "at": step}
+        for user in range(90)
+        for step in range(8)
+    ]
+    return built(workshop(folder, SUGGEST), folder, "recommend", encoder, log, documents=str(documents))
 
 
 def news_that_wants(count: int) -> list[Example]:

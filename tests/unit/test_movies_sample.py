@@ -11,7 +11,7 @@ from perennial.plugins import labels_of
 from perennial.samples.movies import INSIDE, NEWEST, PERIODS, Movies
 from wheels import lay_out
 
-ITEMS = 'item_id:token\tmovie_title\trelease_year\tclass\n1\tToy "Story"\t1995\tComedy\n2\tAlien\t1979\tHorror\n'
+ITEMS = 'item_id:token\ttitle\tyear\tclass\n1\tToy "Story"\t1995\tComedy\n2\tAlien\t1979\tHorror\n'
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.errors import BadRequest
 from perennial.protocols import Labels
+from perennial.ranking.context import MOST_ITEMS
 from perennial.split import LEAST_TEXTS, fingerprint
 from perennial.types import Example
 
@@ -34,7 +35,7 @@ class _Text(BaseModel):
     text: str
 
 
-_AnyText = TypeVar("_AnyText", bound=_Text)
+_Any = TypeVar("_Any", bound=BaseModel)
 
 
 class _Line(_Text):
@@ -43,17 +44,27 @@ class _Line(_Text):
     label: str | list[Any] | dict[str, Any]
 
 
+class _Taken(BaseModel):
+    """One line of a user's log of who took what. Without times the file is in their order."""
+
+    model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
+
+    user: Annotated[str, Field(min_length=1)]
+    item: Annotated[str, Field(min_length=1)]
+    at: float = 0.0
+    rating: float | None = None
+
+
 def read_users_file(path: Path, labels: Labels) -> list[Example]:
-    """A user's JSONL of `{"text", "label"}`; `BadRequest` names the first line that is not, as the task's
-    `labels` see it."""
+    """A user's JSONL of `{"text", "label"}`, or, where texts say who asks, of `{"user", "item"}`;
+    `BadRequest` names the first line that is neither, as the task's `labels` see it."""
     if not path.is_file():
         raise BadRequest(f'there is no data file {str(path)!r}; give a JSONL file of {{"text", "label"}}')
-    examples: dict[bytes, Example] = {}
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                example = _parse(line, f"{path}:{number}", labels)
-                examples.setdefault(fingerprint(example.text), example)
+        numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    examples: dict[bytes, Example] = {}
+    for example in _logged(numbered, labels) or (_parse(line, where, labels) for where, line in numbered):
+        examples.setdefault(fingerprint(example.text), example)
     _refuse_thin(path, examples.values(), labels)
     return list(examples.values())
 
@@ -126,7 +137,29 @@ def _text_of(line: str, where: str) -> str:
         raise BadRequest(f'{where}: {error.errors()[0]["msg"]}; each line is {{"text": "…"}}') from None
 
 
-def _validated(kind: type[_AnyText], line: bytes, where: str, each: str) -> _AnyText:
+def _logged(numbered: Sequence[tuple[str, bytes]], labels: Labels) -> list[Example]:
+    """What each took next, in the order of time, with what he had taken until then; none where the file is no
+    log."""
+    if not labels.of_users or not numbered or b'"text"' in numbered[0][1]:
+        return []
+    each = '{"user": "…", "item": "…"}, and if you like "at" and "rating"'
+    log = [(where, _validated(_Taken, line, where, each)) for where, line in numbered]
+    taken = defaultdict[str, list[str]](list)
+    examples = []
+    for where, one in sorted(log, key=lambda line: line[1].at):
+        said: dict[str, Any] = {"document": one.item}
+        if one.rating is not None:
+            said["rating"] = one.rating
+        context = json.dumps({"user": one.user, "items": taken[one.user][-MOST_ITEMS:]}, ensure_ascii=False)
+        try:
+            examples.append(Example(context, labels.read(json.dumps([said]), context, None)))
+        except BadRequest as error:
+            raise BadRequest(f"{where}: {error}") from None
+        taken[one.user].append(one.item)
+    return examples
+
+
+def _validated(kind: type[_Any], line: bytes, where: str, each: str) -> _Any:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:

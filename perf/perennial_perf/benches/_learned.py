@@ -8,6 +8,7 @@ from perennial.errors import PerennialError
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import timed_model
 from perennial.types import Bundle, text_tensor
+from perennial_perf.benches._sandbox import texts_of
 
 LOOK_S, PATIENCE_S = 0.05, 600.0
 
@@ -15,7 +16,7 @@ LOOK_S, PATIENCE_S = 0.05, 600.0
 def until_learned(shop: Workshop, bundle: Bundle) -> float:
     """Seconds until a head that has learned all feedback so far answers."""
     began, newest = time.monotonic(), shop.store.newest_row(bundle.service)
-    question = {"TEXT": text_tensor(["which head is it"])}
+    question = {"TEXT": text_tensor(texts_of(bundle, 1))}
     with shop.control() as control:
         assert control
         while time.monotonic() - began < PATIENCE_S:

@@ -3,7 +3,7 @@ that serves the user serves, as release 1. Nothing that they do reaches the user
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,12 +58,22 @@ def sandbox(settings: Settings, bench: str, **service: Any) -> Iterator[Workshop
 @contextmanager
 def copied(settings: Settings, bundle: Bundle, bench: str, service: Mapping[str, Any]) -> Iterator[Workshop]:
     """A sandbox of any release."""
-    name = bundle.service
+    with together(settings, [(bundle, service)], bench) as shop:
+        yield shop
+
+
+@contextmanager
+def together(
+    settings: Settings, bundles: Sequence[tuple[Bundle, Mapping[str, Any]]], bench: str
+) -> Iterator[Workshop]:
+    """A sandbox of several releases, of a service each, with its settings."""
     with TemporaryDirectory(prefix=f"{bench}-", dir=settings.folder.folder("benches")) as folder:
-        shop = open_workshop(_settings(settings, Path(folder), name, service))
+        services = {bundle.service: service for bundle, service in bundles}
+        shop = open_workshop(_settings(settings, Path(folder), services))
         copy_own_models(settings.repository, shop.settings.repository)
-        copy_release(bundle, shop.state.bundle(name, 1), 1, previous=0)
-        switch(shop, name, 1)
+        for bundle, _ in bundles:
+            copy_release(bundle, shop.state.bundle(bundle.service, 1), 1, previous=0)
+            switch(shop, bundle.service, 1)
         try:
             yield shop
         finally:
@@ -125,9 +135,12 @@ def say(line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def _settings(settings: Settings, folder: Path, name: str, service: Mapping[str, Any]) -> Settings:
+def _settings(settings: Settings, folder: Path, services: Mapping[str, Mapping[str, Any]]) -> Settings:
     """The user's own, but for the place, the ports, and what would begin a rebuild."""
     quiet = {"trigger_count": NEVER, "trigger_age_s": float(NEVER), "schedule": ""}
-    changed = settings.service(name).model_copy(update={**quiet, **service})
-    moved = elsewhere(settings, folder / "var", folder / "repository", {name: changed})
+    changed = {
+        name: settings.service(name).model_copy(update={**quiet, **service})
+        for name, service in services.items()
+    }
+    moved = elsewhere(settings, folder / "var", folder / "repository", changed)
     return moved.model_copy(update={"worker": WorkerSettings(lease_s=LEASE_S)})

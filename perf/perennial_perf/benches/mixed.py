@@ -1,0 +1,116 @@
+"""Bench `mixed`: a service of each task in one server, all asked at once, while one of them is rebuilt; and
+how much memory each takes.
+
+The load is open and light: two cores answer all of it, and learn.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+from perennial.config import Settings
+from perennial.jobs.workshop import Workshop
+from perennial.repository.layout import stage_models
+from perennial.server.process import Server
+from perennial.server.stubs import stubs
+from perennial_perf import payloads
+from perennial_perf.benches._rebuilds import ask_for_rebuild, give_feedback, wait_until_settled, worker
+from perennial_perf.benches._sandbox import (
+    OPEN_GATES,
+    SERVICE,
+    built,
+    sample,
+    say,
+    serving,
+    target,
+    texts_of,
+    together,
+)
+from perennial_perf.load import Plan, background
+from perennial_perf.report import Draft, Figures, Goal, Report
+from perennial_perf.stats import percentiles
+from perennial_perf.trace import Trace
+
+__all__ = ["run"]
+
+SAMPLES = (SERVICE, "conll", "topics", "movies")
+"""Of the tasks classify, tag, embed and recommend."""
+RATE, TEXTS = 2.0, 200
+"""Requests a second to each service, and how many different ones."""
+STEADY_S, ROWS, WATCH_S = 30.0, 1000, 5.0
+QUICK = (2.0, 400)
+
+
+def run(settings: Settings, *, quick: bool = False) -> Report:
+    draft = Draft("mixed")
+    steady_s, rows = QUICK if quick else (STEADY_S, ROWS)
+    names = [SERVICE, "movies"] if quick else SAMPLES
+    bundles = [built(settings, name, takes="minutes") for name in names]
+    own = {**OPEN_GATES, "watch_s": WATCH_S}
+    with (
+        together(settings, [(bundle, own) for bundle in bundles], "mixed") as shop,
+        serving(shop) as server,
+        ExitStack() as loads,
+    ):
+        services = [bundle.service for bundle in bundles]
+        running = {}
+        for service in services:
+            plan = Plan(target(server), rate=RATE, seconds=7200.0)
+            asked = payloads.asked(service, texts_of(shop.bundle(service, 1), TEXTS))
+            running[service] = loads.enter_context(background(plan, asked))
+        say(f"asking {', '.join(services)}")
+        time.sleep(steady_s)
+        began, megabytes = time.monotonic(), _megabytes(shop, server, services)
+        rated = next(iter(sample(settings).stream().values()))[:rows]
+        give_feedback(shop, SERVICE, rated)
+        say(f"rebuilding {SERVICE}")
+        with worker(shop):
+            job = wait_until_settled(shop, ask_for_rebuild(shop, SERVICE))
+        traces = {service: load.stop() for service, load in running.items()}
+    figures: Figures = {
+        "requests/s to each": RATE,
+        **{f"{service}: steady, ms": _row(trace, 0.0, began) for service, trace in traces.items()},
+        **{
+            f"{service}: while {SERVICE} is rebuilt, ms": _row(trace, began, float("inf"))
+            for service, trace in traces.items()
+        },
+        **{f"{what}: memory, MB": megabyte for what, megabyte in megabytes.items()},
+    }
+    failed = sum(trace.failed for trace in traces.values())
+    return draft.report(
+        figures,
+        [
+            Goal("failed requests", failed, 0, "=="),
+            Goal("services", len(services), len(SAMPLES), "=="),
+            Goal("rebuilds kept", int(job.state == "kept"), 1, "=="),
+        ],
+        ["memory is what each process has for itself and its share of what it shares (PSS)"],
+    )
+
+
+def _row(trace: Trace, since: float, until: float) -> dict[str, float]:
+    some = trace.between(since, until)
+    return {**percentiles(some.latency_ms.tolist()), "requests": float(len(some.latency_ms))}
+
+
+def _megabytes(shop: Workshop, server: Server, services: list[str]) -> dict[str, float]:
+    """Of the processes that answer for each service, and of tritonserver itself."""
+    found = stubs(server.run.server_pid)
+    repository = shop.settings.repository.resolve()
+
+    def of(models: list[str]) -> float:
+        folders: list[Path] = [repository / model / "1" for model in models]
+        return sum(_own(process) for folder in folders for process in found.get(folder, ()))
+
+    return {
+        **{service: of([*stage_models(service)]) for service in services},
+        "tritonserver itself": _own(psutil.Process(server.run.server_pid)),
+    }
+
+
+def _own(process: psutil.Process) -> float:
+    return float(process.memory_full_info().pss) / 1e6
