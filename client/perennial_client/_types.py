@@ -99,6 +99,11 @@ class Found:
     release: int
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Of its hits, in their order."""
+        return tuple(hit.document for hit in self.hits)
+
+    @property
     def said(self) -> str:
         """What it says, as feedback would: that its best document is relevant; nothing where it has none."""
         return _written([Judged(self.hits[0].document)]) if self.hits else ""
@@ -125,6 +130,11 @@ class Recommended:
     text: str
     service: str
     release: int
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of its suggestions, in their order."""
+        return tuple(one.item for one in self.suggestions)
 
     @property
     def said(self) -> str:

@@ -17,11 +17,10 @@ from random import Random
 from rich.console import Console
 
 from perennial.config import Settings
-from perennial.errors import ConfigError, Unavailable
+from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up
 from perennial.jobs.workshop import Workshop, open_workshop
-from perennial.plugins import labels_of
 from perennial.server import embedded
 from perennial.types import Bundle, Example, Rated
 from perennial_client import Client
@@ -67,8 +66,6 @@ def main(settings: Settings, name: str, *, quick: bool, as_json: bool) -> int:
     """Play it, keep demo.json and demo.png in the state's `reports`, print; 1 where a goal is missed."""
     if reason := embedded.unavailable():
         raise Unavailable(reason)
-    if labels_of(sandbox.member(name).task).of_documents:
-        raise ConfigError(f"the users of {name} judge documents, and none are played yet; see bench embed")
     screen = Screen(Console(stderr=as_json))
     reports = settings.folder.folder("reports")
     draft = Draft("demo")
@@ -154,8 +151,9 @@ def _replay_all(
     for domain in domains:
         replays.append(users.replay(domain, judged, last))
         last = replays[-1].after
-        before, after = (one.metrics[domain.name]["macro_f1"] for one in (replays[-1].before, last))
-        screen.say(f"{domain.name}: macro-F1 on held-out texts {before:.3f} before, {after:.3f} after")
+        before, after = (one.metrics[domain.name] for one in (replays[-1].before, last))
+        told = ", ".join(f"{name} {before[name]:.3f} before, {after[name]:.3f} after" for name in before)
+        screen.say(f"{domain.name}, on held-out texts: {told}")
     return replays
 
 

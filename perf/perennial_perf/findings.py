@@ -8,7 +8,6 @@ from perennial_perf.report import Draft, Goal, Report
 from perennial_perf.stats import percentiles
 from perennial_perf.story import AROUND_S, SETTLED_S, Replay, Story, raters_right
 
-METRICS = {"accuracy": "accuracy", "macro-F1": "macro_f1"}
 LEAST_GAIN = 0.001
 MOST_FORGOTTEN = 0.03
 MOST_SECONDS = 300.0
@@ -38,7 +37,7 @@ def _domain(replay: Replay, story: Story) -> dict[str, Mapping[str, float]]:
             "after": replay.after.metrics[name][metric],
             "at the end": story.last.metrics[name][metric],
         }
-        for shown, metric in METRICS.items()
+        for metric, shown in story.shown.items()
     }
 
 
@@ -47,7 +46,7 @@ def _home(story: Story) -> dict[str, Mapping[str, float]]:
     first, last = story.first.metrics[story.home], story.last.metrics[story.home]
     return {
         f"{story.home}: {shown}": {"at the start": first[metric], "at the end": last[metric]}
-        for shown, metric in METRICS.items()
+        for metric, shown in story.shown.items()
     }
 
 
@@ -87,9 +86,12 @@ def _promotions(story: Story) -> dict[str, Mapping[str, float]]:
 
 
 def _goals(story: Story) -> list[Goal]:
-    lost = story.first.metrics[story.home]["accuracy"] - story.last.metrics[story.home]["accuracy"]
+    (gaining, gained), (losing, lost_of) = story.shown.items()
+    lost = story.first.metrics[story.home][losing] - story.last.metrics[story.home][losing]
     gains = [
-        Goal(f"{replay.domain}: macro-F1 gained on held-out texts", _gained(replay), LEAST_GAIN, ">=")
+        Goal(
+            f"{replay.domain}: {gained} gained on held-out texts", _gained(replay, gaining), LEAST_GAIN, ">="
+        )
         for replay in story.replays
     ]
     slowest = max((promotion.since_last for _, promotion in story.promotions), default=float("nan"))
@@ -97,13 +99,13 @@ def _goals(story: Story) -> list[Goal]:
         Goal("requests failed", story.trace.failed, 0, "=="),
         Goal("corrections acknowledged but not stored", story.sent - story.stored, 0, "=="),
         *gains,
-        Goal(f"{story.home}: accuracy lost", lost, MOST_FORGOTTEN, "<="),
+        Goal(f"{story.home}: {lost_of} lost", lost, MOST_FORGOTTEN, "<="),
         Goal("s from the last correction to promotion, at most", slowest, MOST_SECONDS, "<="),
     ]
 
 
-def _gained(replay: Replay) -> float:
-    before, after = (one.metrics[replay.domain]["macro_f1"] for one in (replay.before, replay.after))
+def _gained(replay: Replay, metric: str) -> float:
+    before, after = (one.metrics[replay.domain][metric] for one in (replay.before, replay.after))
     return after - before
 
 
@@ -116,7 +118,7 @@ def _notes(story: Story) -> list[str]:
         f"during promotion: from the load of its stages to {SETTLED_S:g} s after the swap; before and after: "
         f"{AROUND_S:g} s each",
         "seconds to promotion count from the last correction that the release learned, and from the first",
-        "the peaks of latency between two rebuilds are the demo's own judging, some 2,000 texts at once",
+        "the peaks of latency between two rebuilds are the demo's own judging, of some 2,000 texts",
         *(_told(replay) for replay in story.replays),
     ]
 

@@ -129,10 +129,9 @@ def _ending(rebuild: Rebuild) -> tuple[str, str]:
 
 def _draw_judged(figure: Any, story: Story) -> None:
     panels = figure.subplots(1, 2, sharey=True)
-    shown = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
-    for panel, metric in zip(panels, shown, strict=True):
+    for panel, (metric, name) in zip(panels, story.shown.items(), strict=True):
         _draw_bars(panel, story, metric)
-        panel.set_title(f"{shown[metric]} on texts held out")
+        panel.set_title(f"{name} on texts held out")
     panels[1].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 

@@ -6,19 +6,21 @@ users that it has not seen (prequential), and the worker's watch judges it by wh
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from typing import TypeAlias
 
 from perennial.cli.follow import progress_of
 from perennial.jobs.workshop import Workshop, codec_of
 from perennial.plugins import labels_of
 from perennial.protocols import Codec
-from perennial.types import Bundle, Example, FeedbackRow, Job, Rated, text_tensor
-from perennial_client import Answer, Client, Tagged
+from perennial.types import Bundle, Example, FeedbackRow, Job, Rated, Scores, text_tensor
+from perennial_client import Answer, Client, Found, Recommended, Tagged
 from perennial_perf.screen import Bar, Screen
 from perennial_perf.story import Correction, Promotion, Rebuild, Replay, Round, right
 
@@ -26,6 +28,9 @@ WHILE_LEARNING_S, WHILE_WATCHED_S = 1.0, 0.1
 """Pauses between users, so that a rebuild has the processor and the watch has rows; before it none."""
 RECENT = 200
 POLL_S = 0.25
+
+
+AnyAnswer: TypeAlias = Answer | Tagged | Found | Recommended
 
 
 class Stopped(Exception):
@@ -91,11 +96,15 @@ class Users:
         return done, self._settled(newest)
 
     def _correct(self, domain: str, rated: Rated, turns: Random) -> Correction:
-        answer = self._ask(self._service, rated.text)
+        answer = self._asked(rated.text)
         rater = turns.randrange(len(rated.ratings))
         said = rated.ratings[rater]
         self._client.feedback(answer, said, source=f"{domain}-rater-{rater + 1}")
-        return Correction(time.monotonic(), answer.release, self._said(answer), said, rated.label)
+        answered = self._said(answer)
+        scores = self._judged([answered], [rated.label])
+        return Correction(
+            time.monotonic(), answer.release, answered, float(scores.correct[0]), said, rated.label
+        )
 
     def _show(self, domain: Domain, done: list[Correction], job: Job | None, step: str, bar: Bar) -> str:
         """Tell where it is; the rebuild's step, which is told in a line of its own when it changes."""
@@ -169,18 +178,26 @@ class Users:
         texts = iter(examples)
         while part := list(islice(texts, 32)):
             self.wait(0.0)
-            answers = self._ask(self._service, [example.text for example in part])
-            said += [self._said(answer) for answer in answers]
+            said += [self._said(self._asked(example.text)) for example in part]
         return self._score(said, [example.label for example in examples])
 
-    def _said(self, answer: Answer | Tagged) -> str:
-        """As gold labels say it; nothing of an answer that abstains."""
+    def _asked(self, text: str) -> AnyAnswer:
+        answer: AnyAnswer = self._ask(self._service, *self._labels.arguments(text))
+        return answer
+
+    def _said(self, answer: AnyAnswer) -> str:
+        """As gold labels say it; nothing of an answer that abstains; of one that ranks, all in order."""
+        if isinstance(answer, Found | Recommended):
+            return json.dumps([{"document": name} for name in answer.ids])
         return self._labels.read(answer.said, answer.text, None) if answer.said else ""
 
     def _score(self, said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
         """By the product's own metrics; both kinds of label in order of their texts."""
+        return dict(self._judged(said, gold).metrics)
+
+    def _judged(self, said: Sequence[str], gold: Sequence[str]) -> Scores:
         answers = [{"LABEL": text_tensor([label])} for label in said]
-        return dict(self._codec.score(answers, [Example("", label) for label in gold]).metrics)
+        return self._codec.score(answers, [Example("", label) for label in gold])
 
 
 def _pause(job: Job | None) -> float:

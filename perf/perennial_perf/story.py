@@ -22,11 +22,13 @@ SETTLED_S = 1.0
 
 @dataclass(frozen=True)
 class Correction:
-    """One text that a user asked, what `release` answered, what the user then said, and what is right."""
+    """One text that a user asked, what `release` answered and how `right` that was, in [0, 1], what the user
+    then said, and what is right."""
 
     at: float
     release: int
     answered: str
+    right: float
     rated: str
     gold: str
 
@@ -102,6 +104,13 @@ class Story:
     trace: Trace
 
     @property
+    def shown(self) -> dict[str, str]:
+        """The two metrics that tell most, and how a person calls them; the first is what gains count by."""
+        names = self.first.metrics[self.home]
+        ranked = {name: name.replace("ndcg", "nDCG") for name in names if "@" in name}
+        return ranked or {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+
+    @property
     def sent(self) -> int:
         return sum(len(replay.corrections) for replay in self.replays)
 
@@ -125,8 +134,8 @@ class Story:
 
 
 def right(corrections: tuple[Correction, ...]) -> Floats:
-    """(corrections,): 1 where the answer was the gold label."""
-    return np.array([one.answered == one.gold for one in corrections], np.float64)
+    """(corrections,): how right each answer was; 1 where it was the gold label."""
+    return np.array([one.right for one in corrections], np.float64)
 
 
 def raters_right(corrections: tuple[Correction, ...]) -> float:
