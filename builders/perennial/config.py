@@ -67,6 +67,8 @@ class ServerSettings(_Section):
     metrics_port: Port = 8002
     start_timeout_s: Seconds = 120.0
     cache_mb: Annotated[int, Field(ge=0)] = 0
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    """A release that takes the embedded server above it is not put into service; 0 is no bound."""
 
 
 class WorkerSettings(_Section):

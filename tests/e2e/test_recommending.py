@@ -106,3 +106,19 @@ def test_an_item_that_is_taken_out_is_suggested_no_longer(client: Client) -> Non
         return "positive/9" in [one.item for one in answer.suggestions]
 
     assert within(10, lambda: not there())
+
+
+def test_memory_is_told_by_service_and_a_release_above_the_budget_does_not_come_into_service(
+    running: tuple[Installation, dict[str, str]],
+) -> None:
+    home, urls = running
+    whole: Any = home.told("status")
+    assert 100 < whole["services"][SERVICE]["memory_mb"] < whole["memory_mb"]
+    bounded = Installation(home.folder)
+    bounded.environment = {**home.environment, "PERENNIAL_SERVER__MEMORY_MB": "50"}
+    refused = bounded.run("promote", SERVICE, "1")
+    assert refused.returncode == 1
+    (line,) = refused.stderr.strip().splitlines()
+    assert "server.memory_mb is 50; raise it" in line
+    with Client(urls["grpc"]) as client:
+        assert client.recommend(SERVICE, "ann").release == 1

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from shlex import quote
@@ -27,7 +28,7 @@ from perennial.jobs.up import Up, mend, running_pid, watched
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.protocols import Sample
-from perennial.repository.layout import WARMUP
+from perennial.repository.layout import WARMUP, stage_models
 from perennial.server import embedded
 from perennial.server.runinfo import RunInfo, find_running
 from perennial.store_protocol import WORKER
@@ -139,17 +140,18 @@ def _show_until_stopped(running: Up, shop: Workshop) -> None:
 def _look(shop: Workshop) -> Any:
     """How everything is; where the store is away, that."""
     try:
-        return _drawn(described(shop))
+        return _drawn(described(shop, {}))  # to ask for memory takes too long to do it all the time
     except Unavailable as error:
         return Text(str(error), style="yellow")
 
 
-def described(shop: Workshop) -> dict[str, Any]:
-    """How everything is, as `status --json` prints it."""
+def described(shop: Workshop, taken: Mapping[str, float]) -> dict[str, Any]:
+    """How everything is, as `status --json` prints it; `taken` is memory, as `Workshop.memory_mb` has it."""
     return {
         "server": _answering(shop),
         "worker": shop.store.lease(WORKER) is not None,
-        "services": {name: _service(shop, name) for name in shop.released()},
+        "memory_mb": round(sum(taken.values())),
+        "services": {name: _service(shop, name, taken) for name in shop.released()},
     }
 
 
@@ -161,12 +163,13 @@ def _answering(shop: Workshop) -> str | None:
         return shop.server_url if control and control.alive() else None
 
 
-def _service(shop: Workshop, name: str) -> dict[str, Any]:
+def _service(shop: Workshop, name: str, taken: Mapping[str, float]) -> dict[str, Any]:
     backlog = shop.store.backlog(name, shop.service(name).max_attempts)
     job = next(iter(shop.store.jobs(name, limit=1)), None)
     return {
         "release": shop.publisher.serving(name),
         "published": shop.publisher.versions(name),
+        "memory_mb": round(sum(taken.get(model, 0.0) for model in stage_models(name))),
         "feedback": {"fresh": backlog.fresh, "waiting": backlog.waiting, "spent": backlog.spent},
         "job": _job(shop, job) if job else None,
     }
@@ -184,13 +187,16 @@ def _job(shop: Workshop, job: Job) -> dict[str, Any]:
 
 
 def _drawn(found: dict[str, Any]) -> Any:
-    server, rows = found["server"], []
+    server, memory, rows = found["server"], found["memory_mb"], []
     for name, service in found["services"].items():
         job, feedback = service["job"], service["feedback"]
         said = f"{job['release']}: {job['state']} {job['step']} {job['message']}" if job else ""
-        rows.append((name, service["release"], feedback["fresh"], feedback["waiting"], said[:80]))
-    title = f"server {server or 'down'} · worker {'up' if found['worker'] else 'down'}"
-    return table(title, ("service", "release", "fresh feedback", "waiting", "last job"), rows)
+        taken = (f"{service['memory_mb']:,}",) if memory else ()
+        rows.append((name, service["release"], feedback["fresh"], feedback["waiting"], *taken, said[:80]))
+    worker = "up" if found["worker"] else "down"
+    title = f"server {server or 'down'}{f', {memory:,} MB' if memory else ''} · worker {worker}"
+    columns = ("service", "release", "fresh feedback", "waiting", *(("MB",) if memory else ()), "last job")
+    return table(title, columns, rows)
 
 
 def down(context: typer.Context, as_json: Json = False) -> None:
@@ -217,7 +223,7 @@ def _wait_until_gone(shop: Workshop, pid: int) -> None:
 def status(context: typer.Context, as_json: Json = False) -> None:
     """Say what serves, what waits to be learned, and what the worker does. Exit code 1 if no server runs."""
     shop = open_workshop(settings_of(context))
-    found = described(shop)
+    found = described(shop, shop.memory_mb())
     if as_json:
         print_json(found)
     else:

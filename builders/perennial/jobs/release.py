@@ -115,6 +115,7 @@ def deploy(shop: Workshop, bundle: Bundle) -> None:
     shop.publisher.publish(bundle, shop.placement(bundle.service))
     try:
         _load_stages(shop, bundle)
+        _refuse_over_budget(shop, bundle)
     except PerennialError as error:
         serving = shop.serving(bundle.service)
         if serving and serving.release != bundle.release:
@@ -234,6 +235,20 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
         for model in stage_models(bundle.service):
             control.load(model)
             control.wait_ready(model, bundle.release)
+
+
+def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
+    """Beside what it is to take over from, as it will be while they change places."""
+    most = shop.settings.server.memory_mb
+    if not most:
+        return
+    taken = shop.memory_mb()
+    if sum(taken.values()) > most:
+        own = sum(taken.get(model, 0.0) for model in stage_models(bundle.service))
+        raise Unavailable(
+            f"with it tritonserver takes {sum(taken.values()):,.0f} MB ({own:,.0f} of them this service's "
+            f"releases), and server.memory_mb is {most:,}; raise it, or take another service out"
+        )
 
 
 def _figures(shop: Workshop, service: str, release: int) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from perennial.pipeline import Pipeline
 from perennial.protocols import Codec, Engine, Publisher, Trainable
 from perennial.publishers.local import LocalPublisher
 from perennial.repository.layout import MANIFEST, read_bundle, releases_in
+from perennial.server import memory
 from perennial.server.control import Control
 from perennial.server.runinfo import find_running
 from perennial.state import State
@@ -65,6 +66,11 @@ class Workshop:
     def server_url(self) -> str:
         """Where the server in use answers, in gRPC; empty where none runs."""
         return self._server()[0]
+
+    def memory_mb(self) -> dict[str, float]:
+        """Of the embedded server by model, as `server.memory` has it; nothing where none runs here."""
+        running = None if self.settings.server.url else find_running(self.state.folder("run"))
+        return memory.by_model(running.server_pid) if running else {}
 
     def _server(self) -> tuple[str, str]:
         """The gRPC and metrics addresses of the server in use."""

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
-
-import psutil
 
 from perennial.config import Settings
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import stage_models
-from perennial.server.process import Server
-from perennial.server.stubs import stubs
 from perennial_perf import payloads
 from perennial_perf.benches._rebuilds import ask_for_rebuild, give_feedback, wait_until_settled, worker
 from perennial_perf.benches._sandbox import (
@@ -64,7 +59,7 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             running[service] = loads.enter_context(background(plan, asked))
         say(f"asking {', '.join(services)}")
         time.sleep(steady_s)
-        began, megabytes = time.monotonic(), _megabytes(shop, server, services)
+        began, megabytes = time.monotonic(), _megabytes(shop, services)
         rated = next(iter(sample(settings).stream().values()))[:rows]
         give_feedback(shop, SERVICE, rated)
         say(f"rebuilding {SERVICE}")
@@ -97,20 +92,8 @@ def _row(trace: Trace, since: float, until: float) -> dict[str, float]:
     return {**percentiles(some.latency_ms.tolist()), "requests": float(len(some.latency_ms))}
 
 
-def _megabytes(shop: Workshop, server: Server, services: list[str]) -> dict[str, float]:
-    """Of the processes that answer for each service, and of tritonserver itself."""
-    found = stubs(server.run.server_pid)
-    repository = shop.settings.repository.resolve()
-
-    def of(models: list[str]) -> float:
-        folders: list[Path] = [repository / model / "1" for model in models]
-        return sum(_own(process) for folder in folders for process in found.get(folder, ()))
-
-    return {
-        **{service: of([*stage_models(service)]) for service in services},
-        "tritonserver itself": _own(psutil.Process(server.run.server_pid)),
-    }
-
-
-def _own(process: psutil.Process) -> float:
-    return float(process.memory_full_info().pss) / 1e6
+def _megabytes(shop: Workshop, services: list[str]) -> dict[str, float]:
+    """Of the processes that answer for each service, and of all else of the server."""
+    taken = shop.memory_mb()
+    of_services = {name: sum(taken.get(model, 0.0) for model in stage_models(name)) for name in services}
+    return {**of_services, "all else": sum(taken.values()) - sum(of_services.values())}

@@ -1,0 +1,28 @@
+"""How much memory the embedded server takes, model by model: the processes of Python models tell."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+
+import psutil
+
+from perennial.server.stubs import stubs
+
+MEGABYTE = 1e6
+
+
+def by_model(server_pid: int) -> dict[str, float]:
+    """MB of each model's processes, and under "" of tritonserver itself: what each has for itself, and its
+    share of what it shares with others (PSS)."""
+    found = defaultdict[str, float](float)
+    found[""] = _megabytes(psutil.Process(server_pid))
+    for folder, processes in stubs(server_pid).items():
+        found[folder.parent.name] += sum(map(_megabytes, processes))
+    return dict(found)
+
+
+def _megabytes(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return float(process.memory_full_info().pss) / MEGABYTE
+    return 0.0
