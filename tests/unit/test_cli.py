@@ -97,7 +97,12 @@ def test_status_says_that_nothing_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "status", "--json") == 1
-    assert json.loads(capsys.readouterr().out) == {"server": None, "worker": False, "services": {}}
+    assert json.loads(capsys.readouterr().out) == {
+        "server": None,
+        "worker": False,
+        "memory_mb": 0,
+        "services": {},
+    }
 
 
 def test_down_with_nothing_to_stop_is_no_error(

@@ -23,7 +23,16 @@ from perennial.encoders import graph, vectors
 from perennial.encoders.network import readable
 from perennial.encoders.vectors import Vectors
 from perennial.errors import ConfigError
-from perennial.ranking.context import MOST_ITEMS, STRANGERS, USERS, Context, Numbers
+from perennial.ranking.context import (
+    MOST_ITEMS,
+    PADDING,
+    STRANGERS,
+    USERS,
+    Context,
+    Numbers,
+    parsed,
+    rectangle,
+)
 
 SIZE = 64
 OWN, OF_TEXT, OF_USER = 1.0, 0.25, 0.1
@@ -78,6 +87,7 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         self._encoder = [encoder]  # in a list it is no part of what learns
         self.items: Mapping[str, str] = {}
         self.numbers = Numbers([])
+        self._rows: dict[str, list[int]] = {}  # to read a context takes as long as to learn it
         self.tower = Tower()
         generator = torch.Generator().manual_seed(0)
         self.users = nn.Parameter(_drawn(USERS, OF_USER, generator))
@@ -118,6 +128,7 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         if unread:
             texts[[place for place, _ in unread]] = self.encoder.known([text for _, text in unread])
         self.items, self.numbers = dict(items), Numbers([*items])
+        self._rows.clear()
         self.own, self.texts = nn.Parameter(own), texts
 
     def all_items(self) -> Tensor:
@@ -128,19 +139,24 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         """What every number stands for: (1 + users + strangers + items, size)."""
         return torch.cat([self.users.new_zeros(1, SIZE), self.users, self.strangers, items])
 
-    def of(self, contexts: Sequence[Context], items: Tensor) -> Tensor:
-        """Differentiable, (contexts, size)."""
-        ids, mask = padded([self.numbers.row(context) for context in contexts])
+    def of(self, texts: Sequence[str], items: Tensor) -> Tensor:
+        """Of contexts as texts; differentiable, (texts, size)."""
+        ids, mask = padded([self._row(text) for text in texts])
         if self.training:
             strange = (torch.rand(ids.shape) < STRANGE) & (ids > USERS)
             ids = torch.where(strange, 1 + USERS + ids % STRANGERS, ids)
         return self.tower(self.table(items), ids.to(self.device), mask.to(self.device)).float()
 
-    def logits(self, contexts: Sequence[Context]) -> Tensor:
-        """(contexts, items): how likely each is wanted."""
+    def logits(self, texts: Sequence[str]) -> Tensor:
+        """Of contexts as texts, (texts, items): how likely each is wanted."""
         items = self.all_items()
-        likeness = self.of(contexts, items) @ normalize(items, dim=-1).T
+        likeness = self.of(texts, items) @ normalize(items, dim=-1).T
         return self.scale.exp() * likeness + self.offset
+
+    def _row(self, text: str) -> list[int]:
+        if text not in self._rows:
+            self._rows[text] = self.numbers.row(parsed(text))
+        return self._rows[text]
 
     def fixed(self) -> Fixed:
         found: Fixed = Fixed(self.tower, self.table(self.all_items()).detach()).eval()
@@ -149,8 +165,8 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Ids and mask (rows, numbers of the longest)."""
-    ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    return ids, (ids > 0).long()
+    ids = torch.from_numpy(rectangle(rows))
+    return ids, (ids != PADDING).long()
 
 
 def load(checkpoint: Path) -> Recommender:

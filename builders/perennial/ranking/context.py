@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from perennial.errors import BadRequest
+from perennial.types import Array
 
 MOST_ITEMS = 50
 """The newest ones; what was taken earlier says hardly anything more."""
 PADDING = 0
-USERS, STRANGERS = 16_384, 64
+USERS, STRANGERS = 4096, 64
 """Buckets that share all users, and all items that a release does not know."""
 WAY_OUT = 'ask with {"user": "…", "items": ["…", …]}, the newest item last'
 
@@ -70,6 +73,14 @@ class Numbers:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def rectangle(rows: Sequence[Sequence[int]]) -> Array:
+    """(rows, numbers of the longest), padded, int64."""
+    filled = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
+    for place, row in enumerate(rows):
+        filled[place, : len(row)] = row
+    return filled
 
 
 def mark(name: str) -> int:

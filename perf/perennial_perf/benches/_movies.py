@@ -179,7 +179,7 @@ def places(model: Any, rows: Sequence[Example]) -> Array:
         for start in range(0, len(rows), _AT_ONCE):
             some = rows[start : start + _AT_ONCE]
             contexts = [parsed(row.text) for row in some]
-            scores = model.logits(contexts).numpy()
+            scores = model.logits([row.text for row in some]).numpy()
             aims = scores[np.arange(len(some)), [number_of[wanted(row)] for row in some]]
             for row, context in enumerate(contexts):
                 scores[row, [number_of[name] for name in context.items]] = -np.inf

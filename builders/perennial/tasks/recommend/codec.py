@@ -19,7 +19,7 @@ import numpy as np
 
 from perennial.encoders.asked import check_number, check_text
 from perennial.ranking.codec import MOST, RankingCodec, asked_top
-from perennial.ranking.context import MOST_ITEMS, PADDING, Context, Numbers, mark, parsed
+from perennial.ranking.context import MOST_ITEMS, PADDING, Context, Numbers, mark, parsed, rectangle
 from perennial.ranking.index import IDS
 from perennial.ranking.judgements import BELOW
 from perennial.ranking.judgements import parsed as judged
@@ -118,11 +118,11 @@ class RecommendCodec(RankingCodec):
     def _tensors(self, contexts: Sequence[Context]) -> Tensors:
         rows = [self._numbers.row(context) for context in contexts]
         taken = [[mark(name) for name in context.items] or [PADDING] for context in contexts]
-        ids = _rectangle(rows)
+        ids = rectangle(rows)
         return {
             "input_ids": ids,
             "attention_mask": (ids != PADDING).astype(np.int64),
-            "taken": _rectangle(taken),
+            "taken": rectangle(taken),
             "TRUNCATED": np.array([[len(context.items) > MOST_ITEMS] for context in contexts]),
         }
 
@@ -158,14 +158,6 @@ class RecommendCodec(RankingCodec):
             chances[row, : len(of_row)] = of_row
         rows = [(ids, scores) for ids, scores, _ in shown]
         return {**self.found(rows, width), "PROPENSITIES": chances, "TRUNCATED": truncated}
-
-
-def _rectangle(rows: Sequence[Sequence[int]]) -> Array:
-    """(rows, numbers of the longest), padded."""
-    filled = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
-    for place, row in enumerate(rows):
-        filled[place, : len(row)] = row
-    return filled
 
 
 def _signature(size: int) -> Signature:

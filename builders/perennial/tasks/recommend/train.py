@@ -76,7 +76,7 @@ class RecommendTask:
         return costs / len(batch)
 
     def logits(self, model: Recommender, batch: Sequence[Example]) -> Tensor:
-        return model.logits([parsed(example.text) for example in batch])
+        return model.logits([example.text for example in batch])
 
     def pieces(self, model: Recommender, batch: Sequence[Example]) -> list[int]:  # noqa: ARG002
         return [1] * len(batch)
@@ -137,7 +137,7 @@ class RecommendTask:
         contexts = [parsed(example.text) for example in examples]
         model.eval()
         with torch.no_grad():
-            logits = model.logits(contexts).cpu()
+            logits = self.logits(model, examples).cpu()
         model.train(training)
         for row, context in zip(logits, contexts, strict=True):
             row[[places[name] for name in context.items if name in places]] = -torch.inf
