@@ -128,6 +128,7 @@ class RecommendCodec(RankingCodec):
 
     def _shown(self, scores: Array, places: Array, taken: set[int], top: int) -> Shown:
         """Retrieved, then ranked: without what was taken, best first; and in some places something else."""
+        scores, places = scores[places >= 0], places[places >= 0]
         likely = 1 / (1 + np.exp(-(self._scale * scores + self._offset)))
         left = [
             (name, float(score))
