@@ -163,6 +163,19 @@ def test_distill_adds_nothing_while_the_answers_are_the_serving_ones(task: Any, 
     assert value(strategy.loss(task, model, NEW)) > value(task.loss(model, NEW)) + 0.5
 
 
+def test_ader_holds_remembered_rows_to_the_serving_answers_the_less_the_more_is_fresh(
+    task: Any, model: Any
+) -> None:
+    few, many = prepared("ader", task, model), learner("ader")
+    many.prepare(task, model, [*NEW, *tiny_examples(60)[12:30]], OLD)
+    own = value(task.loss(model, NEW))
+    assert value(few.loss(task, model, [*NEW, *OLD])) == pytest.approx(own, rel=0.02)
+    model.head.bias.data += torch.tensor([2.0, 0.0, -2.0])
+    own = value(task.loss(model, NEW))
+    held, hardly = (value(one.loss(task, model, [*NEW, *OLD])) - own for one in (few, many))
+    assert held > 0.2 and hardly == pytest.approx(held / 2, rel=0.02)
+
+
 def test_derpp_holds_old_rows_to_their_labels_and_to_the_serving_answers(task: Any, model: Any) -> None:
     """With α .3 and β .5; α counts once the answers have moved."""
     strategy = prepared("derpp", task, model)

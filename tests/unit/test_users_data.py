@@ -106,3 +106,32 @@ def test_documents_that_are_none_are_refused_in_one_line(tmp_path: Path, lines: 
         read_documents(file)
     file.write_text('{"id": "b", "text": "x", "more": 1}\n\n{"id": "a/c", "text": "y"}\n')
     assert read_documents(file) == {"b": "x", "a/c": "y"}
+
+
+def taken(user: int, item: str, at: int, **more: float) -> str:
+    return json.dumps({"user": user, "item": item, "at": at, **more})
+
+
+def test_a_log_says_what_each_took_next_in_the_order_of_time(tmp_path: Path) -> None:
+    log = [taken(number, "b", 2, rating=4) for number in range(60)]
+    log += [taken(number, "a", 1) for number in range(60)]
+    examples = read_users_file(file_of(tmp_path, log), labels_of("recommend"))
+    assert len(examples) == 120
+    assert examples[0] == Example('{"user": "0", "items": []}', '[{"document": "a", "said": "relevant"}]')
+    assert examples[60] == Example(
+        '{"user": "0", "items": ["a"]}', '[{"document": "b", "said": "rated", "rating": 4.0}]'
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"user": 7}', "data.jsonl:2: item: Field required"),
+        ('{"user": 7, "item": ""}', "data.jsonl:2: item: String should have at least 1 character"),
+        ('{"user": 7, "item": "a", "rating": 9}', "data.jsonl:2: rating 9.0 of 'a' is out of range"),
+    ],
+)
+def test_the_first_bad_line_of_a_log_is_named(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(BadRequest, match=said) as refused:
+        read_users_file(file_of(tmp_path, [taken(1, "a", 1), line]), labels_of("recommend"))
+    assert "\n" not in str(refused.value)

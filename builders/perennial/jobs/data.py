@@ -35,7 +35,7 @@ class _Text(BaseModel):
     text: str
 
 
-_Any = TypeVar("_Any", bound=BaseModel)
+_Checked = TypeVar("_Checked", bound=BaseModel)
 
 
 class _Line(_Text):
@@ -159,7 +159,7 @@ def _logged(numbered: Sequence[tuple[str, bytes]], labels: Labels) -> list[Examp
     return examples
 
 
-def _validated(kind: type[_Any], line: bytes, where: str, each: str) -> _Any:
+def _validated(kind: type[_Checked], line: bytes, where: str, each: str) -> _Checked:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
