@@ -130,7 +130,8 @@ def tiny_recommender(folder: Path) -> Path:
     from perennial.ranking.index import Index
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recommend.json").write_text(json.dumps({"size": 32, "scale": 10.0, "offset": -10.0}))
+    known = {"size": 32, "scale": 10.0, "offset": -10.0, "users": 4096, "strangers": 64}
+    (folder / "recommend.json").write_text(json.dumps(known))
     vectors = np.random.default_rng(0).normal(size=(len(TONED), 32))
     Index.of([*TONED], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).write(folder)
     return folder

@@ -127,9 +127,13 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
                 unread.append((place, text))
         if unread:
             texts[[place for place, _ in unread]] = self.encoder.known([text for _, text in unread])
-        self.items, self.numbers = dict(items), Numbers([*items])
-        self._rows.clear()
+        self._have(items)
         self.own, self.texts = nn.Parameter(own), texts
+
+    def _have(self, items: Mapping[str, str]) -> None:
+        self.items = dict(items)
+        self.numbers = Numbers([*items], len(self.users), len(self.strangers))
+        self._rows.clear()
 
     def all_items(self) -> Tensor:
         """(items, size), before they are made of length 1."""
@@ -143,8 +147,9 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         """Of contexts as texts; differentiable, (texts, size)."""
         ids, mask = padded([self._row(text) for text in texts])
         if self.training:
-            strange = (torch.rand(ids.shape) < STRANGE) & (ids > USERS)
-            ids = torch.where(strange, 1 + USERS + ids % STRANGERS, ids)
+            users, strangers = len(self.users), len(self.strangers)
+            strange = (torch.rand(ids.shape) < STRANGE) & (ids > users)
+            ids = torch.where(strange, 1 + users + ids % strangers, ids)
         return self.tower(self.table(items), ids.to(self.device), mask.to(self.device)).float()
 
     def logits(self, texts: Sequence[str]) -> Tensor:
@@ -176,10 +181,11 @@ def load(checkpoint: Path) -> Recommender:
     with readable(checkpoint):
         weights = load_file(checkpoint / WEIGHTS)
         model = Recommender(vectors.load(checkpoint / ENCODER))
-        model.items = json.loads((checkpoint / DOCUMENTS).read_text("utf-8"))
-        model.numbers = Numbers([*model.items])
-        model.own, model.texts = nn.Parameter(weights["own"]), weights["texts"]
+        for name in ("own", "users", "strangers"):  # as many as there were
+            setattr(model, name, nn.Parameter(weights[name]))
+        model.texts = weights["texts"]
         model.load_state_dict(weights)
+        model._have(json.loads((checkpoint / DOCUMENTS).read_text("utf-8")))
     return model
 
 

@@ -52,14 +52,16 @@ def parsed(text: str) -> Context:
 
 
 class Numbers:
-    """Of a release that knows these items: 0 is padding, then come users, strange items, and known ones."""
+    """Of a release that knows these items, and has so many buckets of users and of strange items: 0 is
+    padding, then come users, strange items, and known ones."""
 
-    def __init__(self, items: Sequence[str]) -> None:
+    def __init__(self, items: Sequence[str], users: int = USERS, strangers: int = STRANGERS) -> None:
+        self._users, self._strangers = users, strangers
         self._places = {name: place for place, name in enumerate(items)}
 
     def row(self, context: Context) -> list[int]:
         """The user, then his newest items, the last of all at the end."""
-        user = 1 + mark(context.user) % USERS
+        user = 1 + mark(context.user) % self._users
         return [user, *map(self._item, context.items[-MOST_ITEMS:])]
 
     def place(self, item: str) -> int | None:
@@ -67,8 +69,8 @@ class Numbers:
         return self._places.get(item)
 
     def _item(self, name: str) -> int:
-        place, strangers = self.place(name), 1 + USERS
-        return strangers + (mark(name) % STRANGERS if place is None else STRANGERS + place)
+        place, first = self.place(name), 1 + self._users
+        return first + (mark(name) % self._strangers if place is None else self._strangers + place)
 
 
 def _is_id(value: Any) -> bool:

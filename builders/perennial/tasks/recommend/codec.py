@@ -37,7 +37,8 @@ Shown = tuple[list[str], list[float], list[float]]
 
 
 class RecommendCodec(RankingCodec):
-    """Reads `recommend.json` {size, scale, offset} and the items; a score is the probability of a click.
+    """Reads `recommend.json` {size, scale, offset, users, strangers} and the items; a score is the
+    probability of a click.
 
     Nothing is recommended that the user took already. `take_feedback` adds what he was told to have clicked
     since to what he took last.
@@ -52,13 +53,15 @@ class RecommendCodec(RankingCodec):
         self.signature = _signature(self.outputs)
         self.explore = 0.0
         self._scale, self._offset = float(known["scale"]), float(known["offset"])
+        self._users, self._strangers = int(known["users"]), int(known["strangers"])
         self._clicked = OrderedDict[str, deque[str]]()
         self._turn = Lock()  # feedback comes from another thread
         self._random = Random()
 
     @cached_property
     def _numbers(self) -> Numbers:
-        return Numbers(json.loads((self._folder / IDS).read_text("utf-8")))
+        items = json.loads((self._folder / IDS).read_text("utf-8"))
+        return Numbers(items, self._users, self._strangers)
 
     def check(self, request: Tensors) -> None:
         for place, raw in enumerate(request["TEXT"].ravel()):

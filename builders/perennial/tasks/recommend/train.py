@@ -126,7 +126,13 @@ class RecommendTask:
         """With the vectors of all items, in float32."""
         folder.mkdir(parents=True, exist_ok=True)
         with torch.inference_mode():
-            known = {"size": SIZE, "scale": float(model.scale.exp()), "offset": float(model.offset)}
+            known = {
+                "size": SIZE,
+                "scale": float(model.scale.exp()),
+                "offset": float(model.offset),
+                "users": len(model.users),
+                "strangers": len(model.strangers),
+            }
             vectors = normalize(model.all_items(), dim=-1).numpy()
         (folder / "recommend.json").write_text(json.dumps(known, indent=2) + "\n")
         Index.of([*model.items], vectors).write(folder)
