@@ -89,14 +89,15 @@ class Codec(Protocol):
         """Answer with this head (`heads.Solution.weights`) from now on, from any thread; None for none."""
 
 
+Ask = Callable[[Sequence[str]], list[Tensors]]
+"""Texts to the engine's `engine_out` and `carried` tensors for each."""
+
+
 class Placing(Codec, Protocol):
     """Of a task whose answers are among documents."""
 
-    def place(
-        self, changes: Sequence[Document], ask: Callable[[Sequence[str]], list[Tensors]]
-    ) -> list[bytes]:
-        """Where the release places each of these (`Placed.vector`); nowhere, for now, what it cannot place.
-        `ask` gives the engine's `engine_out` and `carried` tensors for texts."""
+    def place(self, changes: Sequence[Document], ask: Ask) -> list[bytes]:
+        """Where the release places each of these (`Placed.vector`); nowhere what it cannot place yet."""
 
     def take_documents(self, changes: Sequence[Placed]) -> None:
         """Answer with these as well, or no longer, from now on, from any thread."""

@@ -11,7 +11,8 @@ It knows the wire and nothing of the models behind it. `AsyncClient` has the sam
 
 from __future__ import annotations
 
-from perennial_client._client import AsyncClient, Client
+from perennial_client._async_client import AsyncClient
+from perennial_client._client import Client
 from perennial_client._errors import (
     BadRequest,
     Conflict,

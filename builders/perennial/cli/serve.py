@@ -28,8 +28,8 @@ from perennial.jobs.up import Up, mend, running_pid, watched
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.protocols import Sample
-from perennial.repository.layout import WARMUP, stage_models
-from perennial.server import embedded
+from perennial.repository.layout import WARMUP
+from perennial.server import embedded, memory
 from perennial.server.runinfo import RunInfo, find_running
 from perennial.store_protocol import WORKER
 from perennial.types import Job
@@ -169,7 +169,7 @@ def _service(shop: Workshop, name: str, taken: Mapping[str, float]) -> dict[str,
     return {
         "release": shop.publisher.serving(name),
         "published": shop.publisher.versions(name),
-        "memory_mb": round(sum(taken.get(model, 0.0) for model in stage_models(name))),
+        "memory_mb": round(memory.of_service(name, taken)),
         "feedback": {"fresh": backlog.fresh, "waiting": backlog.waiting, "spent": backlog.spent},
         "job": _job(shop, job) if job else None,
     }
@@ -187,15 +187,15 @@ def _job(shop: Workshop, job: Job) -> dict[str, Any]:
 
 
 def _drawn(found: dict[str, Any]) -> Any:
-    server, memory, rows = found["server"], found["memory_mb"], []
+    server, megabytes, rows = found["server"], found["memory_mb"], []
     for name, service in found["services"].items():
         job, feedback = service["job"], service["feedback"]
         said = f"{job['release']}: {job['state']} {job['step']} {job['message']}" if job else ""
-        taken = (f"{service['memory_mb']:,}",) if memory else ()
+        taken = (f"{service['memory_mb']:,}",) if megabytes else ()
         rows.append((name, service["release"], feedback["fresh"], feedback["waiting"], *taken, said[:80]))
     worker = "up" if found["worker"] else "down"
-    title = f"server {server or 'down'}{f', {memory:,} MB' if memory else ''} · worker {worker}"
-    columns = ("service", "release", "fresh feedback", "waiting", *(("MB",) if memory else ()), "last job")
+    title = f"server {server or 'down'}{f', {megabytes:,} MB' if megabytes else ''} · worker {worker}"
+    columns = ("service", "release", "fresh feedback", "waiting", *(("MB",) if megabytes else ()), "last job")
     return table(title, columns, rows)
 
 

@@ -23,6 +23,7 @@ from perennial.repository.layout import (
     timed_model,
     verify_bundle,
 )
+from perennial.server import memory
 from perennial.types import Bundle, ServiceRecord
 
 LOCK = "repository"
@@ -244,7 +245,7 @@ def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
         return
     taken = shop.memory_mb()
     if sum(taken.values()) > most:
-        own = sum(taken.get(model, 0.0) for model in stage_models(bundle.service))
+        own = memory.of_service(bundle.service, taken)
         raise Unavailable(
             f"with it tritonserver takes {sum(taken.values()):,.0f} MB ({own:,.0f} of them this service's "
             f"releases), and server.memory_mb is {most:,}; raise it, or take another service out"

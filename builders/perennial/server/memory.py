@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 
 import psutil
 
+from perennial.repository.layout import stage_models
 from perennial.server.stubs import stubs
 
 MEGABYTE = 1e6
@@ -20,6 +22,11 @@ def by_model(server_pid: int) -> dict[str, float]:
     for folder, processes in stubs(server_pid).items():
         found[folder.parent.name] += sum(map(_megabytes, processes))
     return dict(found)
+
+
+def of_service(service: str, taken: Mapping[str, float]) -> float:
+    """Of what `by_model` found, the MB of all releases that are loaded of a service."""
+    return sum(taken.get(model, 0.0) for model in stage_models(service))
 
 
 def _megabytes(process: psutil.Process) -> float:

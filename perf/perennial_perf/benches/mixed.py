@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from perennial.config import Settings
 from perennial.jobs.workshop import Workshop
-from perennial.repository.layout import stage_models
+from perennial.server.memory import of_service
 from perennial_perf import payloads
 from perennial_perf.benches._rebuilds import ask_for_rebuild, give_feedback, wait_until_settled, worker
 from perennial_perf.benches._sandbox import (
@@ -95,5 +95,5 @@ def _row(trace: Trace, since: float, until: float) -> dict[str, float]:
 def _megabytes(shop: Workshop, services: list[str]) -> dict[str, float]:
     """Of the processes that answer for each service, and of all else of the server."""
     taken = shop.memory_mb()
-    of_services = {name: sum(taken.get(model, 0.0) for model in stage_models(name)) for name in services}
+    of_services = {name: of_service(name, taken) for name in services}
     return {**of_services, "all else": sum(taken.values()) - sum(of_services.values())}

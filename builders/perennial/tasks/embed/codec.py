@@ -7,7 +7,7 @@ to `ranking`, and batching across requests and prediction ids to the stages.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from perennial.encoders.asked import check_number, check_text
 from perennial.encoders.tokens import Tokens
+from perennial.protocols import Ask
 from perennial.ranking.codec import MOST, RankingCodec, asked_top, unit
 from perennial.types import Array, Document, Signature, Tensors, TensorSpec
 
@@ -69,9 +70,7 @@ class EmbedCodec(RankingCodec):
             start = here.stop
         return answers
 
-    def place(
-        self, changes: Sequence[Document], ask: Callable[[Sequence[str]], list[Tensors]]
-    ) -> list[bytes]:
+    def place(self, changes: Sequence[Document], ask: Ask) -> list[bytes]:
         outputs = iter(ask([one.text for one in changes if one.text is not None]))
         return [
             b"" if one.text is None else next(outputs)["vector"].astype(np.float32).tobytes()

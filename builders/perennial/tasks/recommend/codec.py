@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ from threading import Lock
 import numpy as np
 
 from perennial.encoders.asked import check_number, check_text
+from perennial.protocols import Ask
 from perennial.ranking.codec import MOST, RankingCodec, asked_top
 from perennial.ranking.context import MOST_ITEMS, PADDING, Context, Numbers, mark, parsed, rectangle
 from perennial.ranking.index import IDS
@@ -103,11 +104,7 @@ class RecommendCodec(RankingCodec):
         with self._turn:
             self._clicked.clear()
 
-    def place(
-        self,
-        changes: Sequence[Document],
-        ask: Callable[[Sequence[str]], list[Tensors]],  # noqa: ARG002
-    ) -> list[bytes]:
+    def place(self, changes: Sequence[Document], ask: Ask) -> list[bytes]:  # noqa: ARG002
         """An item that is taken out is gone at once; one that comes, or has another text, waits for the next
         release, for no engine reads texts here."""
         found = [None if one.text is None else self.index.vector(one.name) for one in changes]
