@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from perennial.stores import open_store
 from perennial.stores._migrate import MIGRATIONS, VERSION_TABLE
 from perennial.stores._schema import REVISION, metadata
 from perennial.stores._sql import SqlStore
-from perennial.stores.sqlite import SqliteStore, _require_version
+from perennial.stores.sqlite import SqliteStore, _require_version, sqlite3
 from perennial.types import ServiceRecord
 
 SERVICE = ServiceRecord("sentiment", "classify", ("negative", "positive"))
@@ -125,6 +126,16 @@ def test_sqlite_without_a_file_is_refused(url: str) -> None:
 def test_a_sqlite_whose_wal_can_be_corrupted_is_refused() -> None:
     with pytest.raises(Unavailable, match=r"SQLite 3\.40\.1 .*pysqlite3"):
         _require_version((3, 40, 1))
+
+
+def test_a_sqlite_that_another_opens_right_now_is_waited_for(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    leaves = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+    leaves.start()
+    open_store(f"sqlite:///{tmp_path}/store.db").close()
+    leaves.join()
+    other.close()
 
 
 def test_sqlite_syncs_every_commit(tmp_path: Path) -> None:
