@@ -147,6 +147,8 @@ class ServiceSettings(_Section):
     max_text_bytes: Positive = 20_000
     require_prediction_id: bool = False
     unproven_trust: Share = 0.5
+    feedback_within_s: Seconds = 0.0
+    """How old the answer may be that a PREDICTION_ID names; 0 is no bound."""
     abstain_below: Share = 0.0
 
     trigger_count: Positive = 1000

@@ -18,14 +18,17 @@ from perennial.errors import BadRequest
 from perennial.names import SERVICE_NAME
 
 _ID = re.compile(
-    rf"({SERVICE_NAME.pattern})\.([1-9][0-9]{{0,9}})\.([0-9A-HJKMNP-TV-Z]{{26}})\.([A-Z2-7]{{16}})"
+    rf"({SERVICE_NAME.pattern})\.([1-9][0-9]{{0,9}})\.([0-7][0-9A-HJKMNP-TV-Z]{{25}})\.([A-Z2-7]{{16}})"
 )
 
 
 @dataclass(frozen=True)
 class Prediction:
+    """`at` is when the answer was given, in epoch seconds."""
+
     service: str
     release: int
+    at: float
 
 
 def prediction_id(service: str, release: int, text: bytes, key: bytes) -> str:
@@ -46,7 +49,7 @@ def verify(claimed: str, text: bytes, key: bytes) -> Prediction:
         raise BadRequest(
             f"PREDICTION_ID {claimed!r} was not issued for this text; send the text exactly as it was asked"
         )
-    return Prediction(match[1], int(match[2]))
+    return Prediction(match[1], int(match[2]), ULID.from_str(match[3]).timestamp)
 
 
 def _tag(stem: str, text: bytes, key: bytes) -> str:

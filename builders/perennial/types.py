@@ -194,6 +194,7 @@ class ServiceRecord:
     max_text_bytes: int = 20_000
     require_prediction_id: bool = False
     unproven_trust: float = 0.5
+    feedback_within_s: float = 0.0
     trigger_count: int = 500
     trigger_age_s: float = 24 * 3600.0
 

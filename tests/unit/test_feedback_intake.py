@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from perennial.serve.checks import Outcome
 from perennial.serve.intake import Intake
 from perennial.stores.sqlite import SqliteStore
 from perennial.types import Tensors
-from watched import SENTIMENT, WatchedStore
+from watched import SENTIMENT, STRICT, WatchedStore
 
 KEY = b"k" * 32
 
@@ -122,6 +123,17 @@ def test_an_unproven_row_has_the_trust_of_its_service(intake: Intake, store: Wat
 def test_an_id_that_proves_something_else_is_refused(intake: Intake, claimed: str, rule: str) -> None:
     (outcome,) = intake.take([request({"PREDICTION_ID": claimed})])
     assert rule in str(refusal(outcome))
+
+
+def test_feedback_of_an_answer_is_taken_within_its_window(store: WatchedStore) -> None:
+    asked = {"SERVICE": "strict", "PREDICTION_ID": prediction_id("strict", 7, b"a film", KEY)}
+    time.sleep(0.002)  # an id tells milliseconds
+    outcomes = []
+    for window in (3600.0, 0.001):
+        store.put_service(replace(STRICT, feedback_within_s=window))
+        outcomes += Intake(store, KEY).take([request(asked)])
+    assert isinstance(outcomes[0], list)
+    assert "and 'strict' takes feedback within 0.001 s (feedback_within_s)" in str(refusal(outcomes[1]))
 
 
 # --- a batch of requests

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.errors import BadRequest
-from perennial.predictions import Prediction, prediction_id, verify
+from perennial.predictions import prediction_id, verify
 
 KEY, TEXT = b"k" * 32, "schön 🎬".encode()
 
@@ -15,7 +17,9 @@ KEY, TEXT = b"k" * 32, "schön 🎬".encode()
 @given(text=st.binary(max_size=200), release=st.integers(1, 9_999_999_999))
 def test_an_id_proves_its_service_release_and_text(text: bytes, release: int) -> None:
     claimed = prediction_id("my-service", release, text, KEY)
-    assert verify(claimed, text, KEY) == Prediction("my-service", release)
+    found = verify(claimed, text, KEY)
+    assert (found.service, found.release) == ("my-service", release)
+    assert found.at == pytest.approx(time.time(), abs=60)
 
 
 def test_two_answers_to_one_text_have_two_ids() -> None:

@@ -146,6 +146,7 @@ def record_of(shop: Workshop, bundle: Bundle) -> ServiceRecord:
         max_text_bytes=settings.max_text_bytes,
         require_prediction_id=settings.require_prediction_id,
         unproven_trust=settings.unproven_trust,
+        feedback_within_s=settings.feedback_within_s,
         trigger_count=settings.trigger_count,
         trigger_age_s=settings.trigger_age_s,
     )

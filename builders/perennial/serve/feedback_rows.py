@@ -5,6 +5,7 @@ Pure: services and key are given. A request is accepted whole or refused with it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -89,6 +90,12 @@ def _proven_release(sent: Sent, service: ServiceRecord, key: bytes) -> int | Non
         raise BadRequest(
             f"PREDICTION_ID {claimed!r} is of service {prediction.service!r} and SERVICE says "
             f"{service.name!r}; send the one that gave the answer"
+        )
+    age_s = time.time() - prediction.at
+    if service.feedback_within_s and age_s > service.feedback_within_s:
+        raise BadRequest(
+            f"PREDICTION_ID {claimed!r} is of an answer given {age_s:.0f} s ago, and {service.name!r} takes "
+            f"feedback within {service.feedback_within_s:g} s (feedback_within_s); ask again for a new one"
         )
     return prediction.release
 

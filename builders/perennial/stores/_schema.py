@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import JSON
 
-REVISION = "0005"
+REVISION = "0006"
 """The newest migration, which makes what this module describes."""
 
 _Json = JSON(none_as_null=True)
@@ -43,6 +43,7 @@ services = Table(
     Column("max_text_bytes", Integer, nullable=False),
     Column("require_prediction_id", Boolean, nullable=False),
     Column("unproven_trust", Double, nullable=False),
+    Column("feedback_within_s", Double, nullable=False, server_default=text("0")),
     Column("trigger_count", Integer, nullable=False),
     Column("trigger_age_s", Double, nullable=False),
 )
