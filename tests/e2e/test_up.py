@@ -36,12 +36,14 @@ def test_ctrl_c_leaves_nothing_and_the_next_start_serves_the_same(home: Installa
         assert process.wait(30) == 0
     assert within(5, lambda: not living(children))
     assert regions() == before
+    home.environment["PERENNIAL_SERVER__MEMORY_MB"] = "50"
     began = time.monotonic()
     with home.up() as (_, urls), Client(urls["http"]) as client:
         assert time.monotonic() - began < 20
         again = client.predict(SERVICE, "the movie was great")
         assert (again.label, again.release) == (answer.label, 1)
         assert home.service_status()["feedback"]["fresh"] == 1
+    assert "MB, and server.memory_mb is 50: no release can be put" in (home.folder / "errors").read_text()
 
 
 def test_killed_it_leaves_nothing_running(home: Installation) -> None:

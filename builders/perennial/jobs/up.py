@@ -69,7 +69,7 @@ class Up:
     def __enter__(self) -> Up:
         mend(self._shop)
         write_pid(self._shop)
-        self._server = start(launch_of(self._shop))
+        self._server = start_server(self._shop)
         try:
             self._watch = Watch(self._shop, self._server.run.server_pid)
             self._worker = start_worker(self._shop)
@@ -107,7 +107,7 @@ class Up:
             self._watch.stop()
             self._server.stop()
             mend(self._shop)
-            self._server = start(launch_of(self._shop))
+            self._server = start_server(self._shop)
             self._watch = Watch(self._shop, self._server.run.server_pid)
 
 
@@ -173,6 +173,20 @@ def running_pid(shop: Workshop) -> int | None:
     except (OSError, ValueError):
         return None
     return int(found["pid"]) if start_time(found["pid"]) == found["started"] else None
+
+
+def start_server(shop: Workshop) -> Server:
+    """With all that serves, even where that is more than `memory_mb`: whoever asks for it needs answers more."""
+    server = start(launch_of(shop))
+    taken, most = sum(shop.memory_mb().values()), shop.settings.server.memory_mb
+    if most and taken > most:
+        log.warning(
+            "tritonserver takes %s MB, and server.memory_mb is %s: no release can be put into service until "
+            "one is taken out, or it is raised (`perennial status` tells what each takes)",
+            f"{taken:,.0f}",
+            f"{most:,}",
+        )
+    return server
 
 
 def launch_of(shop: Workshop) -> Launch:
