@@ -163,8 +163,10 @@ class Trainable(Protocol):
 
     metric: str
     """Of `score`, that by which training tells its best epoch."""
+    building: Mapping[str, Any]
     training: Mapping[str, Any]
-    """How it is taught (`config.TrainingSettings`), where the settings do not say."""
+    """How a first release is taught, and how a later one (`config.TrainingSettings`), where the settings do
+    not say."""
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Module:
         """A model from a Hugging Face folder (encoder or fine-tuned) or from one that `save` wrote. Of

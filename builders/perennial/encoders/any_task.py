@@ -26,6 +26,7 @@ _LONGEST = 64
 
 
 class NetworkTask:
+    building: Mapping[str, Any] = MappingProxyType({})
     training: Mapping[str, Any] = MappingProxyType({})
 
     def freeze(self, model: Served, but: Moving, last_layers: int) -> None:

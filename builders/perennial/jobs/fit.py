@@ -35,12 +35,12 @@ ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 
 def settings_of(run: Run) -> TrainingSettings:
-    usual = trainable(run.task).training
+    task = trainable(run.task)
     if run.parent:
         said = run.settings.rebuild
-        return said.model_copy(update=usual) if said == AGAIN else said
+        return said.model_copy(update=task.training) if said == AGAIN else said
     said, asked = run.settings.build, run.job.payload.get("training", {})
-    return said.model_copy(update={**usual, **asked}) if said == FIRST else said
+    return said.model_copy(update={**task.building, **asked}) if said == FIRST else said
 
 
 def model_of(run: Run, task: Trainable) -> Any:

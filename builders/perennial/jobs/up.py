@@ -176,7 +176,7 @@ def running_pid(shop: Workshop) -> int | None:
 
 
 def start_server(shop: Workshop) -> Server:
-    """With all that serves, even where that is more than `memory_mb`: whoever asks for it needs answers more."""
+    """With all that serves, even where that is more than `memory_mb`: answers come before a budget."""
     server = start(launch_of(shop))
     taken, most = sum(shop.memory_mb().values()), shop.settings.server.memory_mb
     if most and taken > most:

@@ -41,7 +41,7 @@ INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
 class Movies:
     service = "movies"
     task = "recommend"
-    training: Mapping[str, Any] = MappingProxyType({"learner": "finetune", "epochs": 6})
+    training: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._encoder = minilm(folder)

@@ -19,14 +19,12 @@ __all__ = ["Topics"]
 
 TAUGHT = 2000
 """Of the later posts; the others are the stream."""
-TRAINING = MappingProxyType({"max_steps": 60, "learning_rate": 1e-4, "balance": 0.0})
-"""The encoder was trained to embed already, and each step runs twice as many texts as it has rows."""
 
 
 class Topics(Posts):
     service = "topics"
     task = "embed"
-    training: Mapping[str, Any] = TRAINING
+    training: Mapping[str, Any] = MappingProxyType({})
 
     def documents(self) -> dict[str, str]:
         """11,000 posts."""

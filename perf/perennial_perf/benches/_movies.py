@@ -29,7 +29,6 @@ from perennial.types import Array, Example
 
 TASK, TOP, MEMORY, SEED = "recommend", 20, 2000, 0
 VALIDATION = 0.05
-FULL_EPOCHS = 6
 _AT_ONCE = 500
 
 
@@ -94,7 +93,7 @@ def retrained(stream: Stream, model: Any, say: Say) -> Course:
             say(f"full retrain: learning {len(so_far)} rows")
             model = trainable(TASK).load(stream.encoder, [])
             model.know(stream.items)
-            course.seconds += learn(stream, model, so_far, [], first())
+            course.seconds += learn(stream, model, so_far, [], trainable(TASK).building)
     return course
 
 
@@ -142,11 +141,6 @@ def peer(stream: Stream, python: Path, script: Path, variant: str) -> Course:
         course.places.append(np.array(json.loads(target.read_text())))
         so_far += rows
     return course
-
-
-def first() -> dict[str, Any]:
-    """How a first release is taught."""
-    return {**trainable(TASK).training, "learner": "finetune", "epochs": FULL_EPOCHS}
 
 
 def learn(stream: Stream, model: Any, fresh: Sequence[Example], old: Sequence[Example], how: Any) -> float:

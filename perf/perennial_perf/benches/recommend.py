@@ -85,7 +85,7 @@ def _courses(stream: Stream, settings: Settings, notes: list[str], quick: bool) 
     say("teaching what is built at first")
     began = trainable(TASK).load(stream.encoder, [])
     began.know(stream.items)
-    _movies.learn(stream, began, stream.built, [], _movies.first())
+    _movies.learn(stream, began, stream.built, [], trainable(TASK).building)
     ways = {
         "popularity": _movies.popularity,
         "stale": _movies.stale,

@@ -6,7 +6,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -27,10 +28,14 @@ SCALE = 20.0
 """What cosines are multiplied by, as the encoder was trained with."""
 NOTHING = "[]"
 """The label of a text of which nothing is said."""
+TRAINING = MappingProxyType({"max_steps": 60, "learning_rate": 1e-4, "balance": 0.0})
+"""The encoder was trained to embed already, and each step runs twice as many texts as it has rows."""
 
 
 class EmbedTask(NetworkTask):
     metric = "ndcg@10"
+    building: Mapping[str, Any] = TRAINING
+    training: Mapping[str, Any] = TRAINING
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Vectors:  # noqa: ARG002
         return load(checkpoint)
