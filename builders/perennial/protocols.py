@@ -367,6 +367,9 @@ class Publisher(Protocol):
     def retire(self, service: str, release: int) -> None:
         """Take a release that is not serving out of the repository; its bundle stays."""
 
+    def withdraw(self, service: str) -> None:
+        """Take all of a service out of the repository, for the next start too; its bundles stay."""
+
     def quarantine(self) -> list[Path]:
         """Move leftovers of a broken publish out of the server's sight; where they are now."""
 

@@ -130,6 +130,16 @@ def test_a_retired_release_is_gone_and_one_that_serves_is_kept(shop: Shop) -> No
     assert not list(shop.repository.glob("*/1"))
 
 
+def test_a_service_is_withdrawn_and_comes_back(shop: Shop) -> None:
+    shop.release(1, 2)
+    shop.publisher.withdraw("mood")
+    shop.publisher.withdraw("mood")
+    assert (shop.publisher.serving("mood"), shop.publisher.versions("mood")) == (None, [])
+    assert [*shop.repository.iterdir()] == []
+    shop.release(2)
+    assert shop.publisher.serving("mood") == 2
+
+
 def test_a_release_never_changes(shop: Shop) -> None:
     shop.release(1)
     other = fake_bundle(shop.root / "other", 1)
@@ -218,6 +228,10 @@ def point_at_3(root: Path) -> None:
     MAKERS["local"](root).point("mood", 3)
 
 
+def withdraw(root: Path) -> None:
+    MAKERS["local"](root).withdraw("mood")
+
+
 def retire_1(root: Path) -> None:
     MAKERS["local"](root).retire("mood", 1)
 
@@ -262,3 +276,18 @@ def test_a_kill_at_any_step_leaves_old_or_new_and_a_rerun_finishes(case: Interru
             } == set(state[1])
         case.action(root)
         assert (publisher.serving("mood"), publisher.versions("mood")) == case.after
+
+
+def test_a_kill_while_a_service_is_withdrawn_leaves_it_serving_or_not_and_a_rerun_finishes(
+    tmp_path: Path,
+) -> None:
+    start = Shop(MAKERS["local"](tmp_path / "start"), tmp_path / "start")
+    start.release(1, 2)
+    killed = killed_everywhere(f"{__name__}:withdraw", start.root, tmp_path / "killed")
+    assert len(killed) > 5
+    for root in killed:
+        publisher = MAKERS["local"](root)
+        if publisher.serving("mood"):
+            assert (publisher.serving("mood"), publisher.versions("mood")) == (2, [1, 2])
+        withdraw(root)
+        assert [*(root / "models").iterdir()] == []

@@ -11,7 +11,7 @@ import pytest
 
 from flow.workshops import SERVICE, SUGGEST
 from installation import Installation, installed
-from perennial_client import AsyncClient, BadRequest, Client, Judged
+from perennial_client import AsyncClient, BadRequest, Client, Judged, NotFound
 from serving import within
 from tiny import TONED
 
@@ -60,7 +60,7 @@ def test_some_places_try_something_else(client: Client) -> None:
 def test_the_next_answer_reflects_the_last_click_within_a_second(client: Client) -> None:
     user = f"cleo {id(client)}"
     first = client.recommend(SERVICE, user, TAKEN)
-    clicked, passed = first.suggestions[2].item, first.suggestions[0].item
+    passed, clicked, *_ = [one.item for one in first.suggestions if one.propensity > 0.5]
     client.feedback(first, [first.clicked(clicked), first.skipped(passed)])
 
     def suggested() -> list[str]:
@@ -119,6 +119,24 @@ def test_memory_is_told_by_service_and_a_release_above_the_budget_does_not_come_
     refused = bounded.run("promote", SERVICE, "1")
     assert refused.returncode == 1
     (line,) = refused.stderr.strip().splitlines()
-    assert "server.memory_mb is 50; raise it" in line
+    assert "server.memory_mb is 50; raise it, or `perennial retire` another service" in line
     with Client(urls["grpc"]) as client:
+        assert client.recommend(SERVICE, "ann").release == 1
+
+
+def test_a_service_is_retired_and_comes_back(running: tuple[Installation, dict[str, str]]) -> None:
+    home, urls = running
+    before: Any = home.told("status")
+    done = home.run("retire", SERVICE)
+    assert f"`perennial promote {SERVICE} 1` brings it back" in done.stdout
+    with Client(urls["grpc"]) as client:
+        with pytest.raises(NotFound, match=SERVICE):
+            client.recommend(SERVICE, "ann")
+
+        def without() -> Any:
+            return home.told("status")
+
+        assert SERVICE not in without()["services"]
+        assert within(5, lambda: without()["memory_mb"] < before["memory_mb"] - 50)
+        home.told("promote", SERVICE, "1")
         assert client.recommend(SERVICE, "ann").release == 1

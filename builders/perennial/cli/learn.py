@@ -1,4 +1,4 @@
-"""`rebuild`, `releases`, `promote`, `rollback`: how a service learns, and is undone."""
+"""`rebuild`, `releases`, `promote`, `rollback`, `retire`: how a service learns, and is undone."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from perennial.errors import Conflict
 from perennial.jobs import confusion, shadow
 from perennial.jobs import release as releases_of
 from perennial.jobs.worker import Worker
-from perennial.jobs.workshop import Workshop, known_service, open_workshop
+from perennial.jobs.workshop import Workshop, known_releases, known_service, open_workshop
 from perennial.types import Job
 
 Service = Annotated[str, typer.Argument(help="The service's name.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (rebuild, releases, promote, rollback):
+    for command in (rebuild, releases, promote, rollback, retire):
         app.command()(command)
 
 
@@ -168,7 +168,7 @@ def promote(
     """Make a release the serving one, without dropping a request; the serving one itself then runs as the
     settings say now."""
     shop = open_workshop(settings_of(context))
-    known_service(shop, service)
+    known_releases(shop, service)
     _say(releases_of.switch(shop, service, release), service, as_json)
 
 
@@ -176,6 +176,16 @@ def rollback(context: typer.Context, service: Service, as_json: Json = False) ->
     """Make the previous release serve again; what the bad one learned is free for another attempt."""
     shop = open_workshop(settings_of(context))
     _say(releases_of.roll_back(shop, service), service, as_json)
+
+
+def retire(context: typer.Context, service: Service) -> None:
+    """Take a service out of the server. Its releases and its feedback stay; `perennial promote` brings it
+    back."""
+    shop = open_workshop(settings_of(context))
+    newest, serving = known_releases(shop, service)[-1], shop.serving(service)
+    releases_of.withdraw(shop, service)
+    number = serving.release if serving else newest
+    say(f"{service} is out of the server; `perennial promote {service} {number}` brings it back")
 
 
 def _say(switched: dict[str, Any], service: str, as_json: bool) -> None:

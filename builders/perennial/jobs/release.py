@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from perennial.errors import Broken, NotFound, PerennialError, Unavailable
+from perennial.errors import Broken, Conflict, NotFound, PerennialError, Unavailable
 from perennial.jobs import learn
 from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
@@ -98,6 +98,20 @@ def take_back(shop: Workshop, service: str, release: int, instead: int, insist: 
             _serve_instead(shop, service, instead, insist)
         shop.publisher.retire(service, release)
         _tell_store(shop, service)
+
+
+def withdraw(shop: Workshop, service: str) -> None:
+    """Take a service out of the server and the repository; its releases and its feedback stay, and `switch`
+    brings it back. Idempotent."""
+    if any(job.open for job in shop.store.jobs(service)):
+        raise Conflict(
+            f"a job of {service!r} is open; wait for its end (`perennial status`), and retire it then"
+        )
+    with shop.state.lock(LOCK), shop.control() as control:
+        shop.publisher.withdraw(service)
+        if control is not None:
+            for model in (*ensemble_models(service), *stage_models(service)):
+                control.unload(model)
 
 
 def settle_rows(shop: Workshop, service: str) -> None:
@@ -249,7 +263,7 @@ def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
         own = memory.of_service(bundle.service, taken)
         raise Unavailable(
             f"with it tritonserver takes {sum(taken.values()):,.0f} MB ({own:,.0f} of them this service's "
-            f"releases), and server.memory_mb is {most:,}; raise it, or take another service out"
+            f"releases), and server.memory_mb is {most:,}; raise it, or `perennial retire` another service"
         )
 
 

@@ -182,7 +182,7 @@ def start_server(shop: Workshop) -> Server:
     if most and taken > most:
         log.warning(
             "tritonserver takes %s MB, and server.memory_mb is %s: no release can be put into service until "
-            "one is taken out, or it is raised (`perennial status` tells what each takes)",
+            "it is raised, or a service retired (`perennial status` tells what each takes)",
             f"{taken:,.0f}",
             f"{most:,}",
         )

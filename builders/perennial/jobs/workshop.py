@@ -154,6 +154,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def known_releases(shop: Workshop, name: str) -> list[int]:
+    """The numbers of the releases of `name`, which may be retired; `NotFound` where there are none."""
+    return shop.numbers(name) or [known_service(shop, name).release]
+
+
 def known_service(shop: Workshop, name: str) -> Bundle:
     """The serving release of `name`, or `NotFound` with the services that there are."""
     bundle = shop.serving(name)

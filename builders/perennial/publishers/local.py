@@ -105,6 +105,11 @@ class LocalPublisher:
         self._make_folders()
         self._remove(service, release)
 
+    def withdraw(self, service: str) -> None:
+        self._make_folders()
+        for model in (*ensemble_models(service), *stage_models(service)):  # no ensemble without its stages
+            self._discard(self._repository / model)
+
     def quarantine(self) -> list[Path]:
         """Move out of a server's sight whatever is not whole. Call it before a server starts.
 
@@ -143,15 +148,16 @@ class LocalPublisher:
         for model in (*ensemble_models(service), *stage_models(service)):
             self._discard(self._repository / model / str(release))
 
-    def _discard(self, version: Path) -> None:
-        """Take a version folder away, if it is there, in one step; the next `publish` deletes it.
+    def _discard(self, folder: Path) -> None:
+        """Take a version's or a model's folder away, if it is there, in one step; the next `publish` deletes
+        it.
 
         Not brought to the disk: should it come back after a power cut, it is whole, or is set aside.
         """
-        if version.is_dir():
-            gone = self._staging / f"{version.parent.name}.{version.name}.gone"
+        if folder.is_dir():
+            gone = self._staging / f"{folder.parent.name}.{folder.name}.gone"
             shutil.rmtree(gone, ignore_errors=True)
-            version.rename(gone)
+            folder.rename(gone)
 
     def _set_aside(self, path: Path) -> Path:
         name = f"{path.parent.name}.{path.name}"
