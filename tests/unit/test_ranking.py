@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from perennial.errors import BadRequest
 from perennial.plugins import labels_of
+from perennial.ranking.index import Index
 from perennial.ranking.judgements import Judgement, parsed
 from perennial.ranking.scores import judge
 
@@ -96,3 +98,14 @@ def test_of_a_folder_any_ten_are_enough() -> None:
     assert score(ten, Judgement("film/")) == (1.0, 1.0)
     assert score([*ten[:5], *"abcde"], Judgement("film/"))[1] == 0.5
     assert score(["filmography"], Judgement("film/")) == (0.0, 0.0)
+
+
+def test_what_is_expected_is_the_mean_of_what_is_there_by_its_likeness() -> None:
+    index = Index.of(["ahead", "aside"], np.eye(2, dtype=np.float32))
+    asked = np.array([[1.0, 0.0], [0.6, 0.8]], np.float32)
+    ahead = 1 / (1 + np.exp(-10 * (asked[:, 0] - asked[:, 1])))
+    assert index.expected(asked, 10.0) == pytest.approx(np.stack([ahead, 1 - ahead], 1), abs=1e-6)
+    index.take([("ahead", None)])
+    assert index.expected(asked, 10.0) == pytest.approx(np.array([[0.0, 1.0], [0.0, 1.0]]))
+    index.take([("aside", None)])
+    assert not index.expected(asked, 10.0).any()

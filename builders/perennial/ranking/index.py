@@ -20,6 +20,7 @@ from perennial.ranking.judgements import names
 from perennial.types import Array
 
 IDS, VECTORS = "documents.json", "documents.faiss"
+_AT_ONCE = 256
 LINKS, DEPTH = 32, 128
 """Of each vector in the graph; and how many candidates a search keeps, which is what recall hangs on."""
 
@@ -29,6 +30,7 @@ class Index:
         self.ids, self._graph = [*ids], graph
         self._places = {name: place for place, name in enumerate(self.ids)}
         self._known: dict[str, Array | None] = {}
+        self._all: Array | None = None
         self._gone: set[int] = set()
         self._turn = Lock()  # faiss moves what it has while it grows
         graph.hnsw.efSearch = DEPTH
@@ -64,6 +66,7 @@ class Index:
                     self.ids.append(name)
                     self._graph.add(np.ascontiguousarray(vector[None], np.float32))
             self._known.clear()
+            self._all = None
 
     def nearest(self, vectors: Array, count: int) -> tuple[Array, Array]:
         """Scores and places (vectors, count), best first; as many as there are documents at most. Where the
@@ -80,6 +83,26 @@ class Index:
             places = np.where(np.take_along_axis(gone, first, 1), -1, np.take_along_axis(places, first, 1))
             scores = np.take_along_axis(scores, first, 1)
         return scores, places
+
+    def expected(self, vectors: Array, scale: float) -> Array:
+        """(vectors, size): the mean of all documents, each as likely as softmax says of its likeness to the
+        vector times `scale`."""
+        if not len(self):
+            return np.zeros_like(vectors)
+        documents = self._documents()
+        found = np.empty((len(vectors), documents.shape[1]), np.float32)
+        for start in range(0, len(vectors), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            likely = np.exp(scale * (vectors[some] @ documents.T - 1))  # a cosine is at most 1
+            found[some] = likely @ documents / likely.sum(axis=1, keepdims=True)
+        return found
+
+    def _documents(self) -> Array:
+        if self._all is None:
+            with self._turn:
+                there = [*self._places.values()]
+                self._all = np.stack([self._graph.reconstruct(place) for place in there])
+        return self._all
 
     def vector(self, document: str) -> Array | None:
         """(size,): of all that it names the mean, of length 1; None where it names nothing."""

@@ -18,6 +18,7 @@ from perennial.encoders.asked import check_number, check_text
 from perennial.encoders.tokens import Tokens
 from perennial.protocols import Ask
 from perennial.ranking.codec import MOST, RankingCodec, asked_top, unit
+from perennial.tasks.embed._scale import SCALE
 from perennial.types import Array, Document, Signature, Tensors, TensorSpec
 
 __all__ = ["EmbedCodec"]
@@ -36,7 +37,7 @@ class EmbedCodec(RankingCodec):
 
     def __init__(self, folder: Path) -> None:
         known = json.loads((folder / "embed.json").read_text())
-        super().__init__(folder, int(known["size"]), TOP)
+        super().__init__(folder, int(known["size"]), TOP, SCALE)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokens = Tokens(tokenizer, known["max_tokens"], known["pad_id"])
         self.longest = self._tokens.max_tokens

@@ -19,13 +19,12 @@ from perennial.errors import ConfigError
 from perennial.ranking.index import Index
 from perennial.ranking.judgements import Judgement, parsed
 from perennial.ranking.scores import judge
+from perennial.tasks.embed._scale import SCALE
 from perennial.types import MADE_UP, Example, Scores
 
 __all__ = ["EmbedTask"]
 
 TOP = 10
-SCALE = 20.0
-"""What cosines are multiplied by, as the encoder was trained with."""
 NOTHING = "[]"
 """The label of a text of which nothing is said."""
 TRAINING = MappingProxyType({"max_steps": 60, "learning_rate": 1e-4, "balance": 0.0})

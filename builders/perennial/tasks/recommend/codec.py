@@ -50,10 +50,10 @@ class RecommendCodec(RankingCodec):
 
     def __init__(self, folder: Path) -> None:
         known = json.loads((folder / "recommend.json").read_text())
-        super().__init__(folder, int(known["size"]), TOP)
+        super().__init__(folder, int(known["size"]), TOP, float(known["scale"]))
         self.signature = _signature(self.outputs)
         self.explore = 0.0
-        self._scale, self._offset = float(known["scale"]), float(known["offset"])
+        self._offset = float(known["offset"])
         self._users, self._strangers = int(known["users"]), int(known["strangers"])
         self._clicked = OrderedDict[str, deque[str]]()
         self._turn = Lock()  # feedback comes from another thread
