@@ -120,7 +120,11 @@ def test_a_sample_says_how_its_first_release_is_taught_where_settings_do_not(
 ) -> None:
     said = build(tiny_encoder, tmp_path / "said")
     plain = workshop(tmp_path / "plain", ServiceSettings())
-    for run, steps in ((said, TEACH.build.max_steps), (replace(said, shop=plain), 7)):
+    hurried = ServiceSettings(build=FIRST.model_copy(update={"max_seconds": 9.0}))
+    partly = workshop(tmp_path / "partly", hurried)
+    taught = [(said, TEACH.build.max_steps), (replace(said, shop=plain), 7), (replace(said, shop=partly), 7)]
+    for run, steps in taught:
         asked = replace(run.job, payload={**run.job.payload, "training": {"max_steps": 7}})
         assert fit.settings_of(replace(run, job=asked)).max_steps == steps
     assert fit.settings_of(replace(said, shop=plain)) == FIRST
+    assert fit.settings_of(replace(said, shop=partly)) == hurried.build

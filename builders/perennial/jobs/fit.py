@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,12 +35,17 @@ ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 
 def settings_of(run: Run) -> TrainingSettings:
+    """As the service's settings say, and where they leave a default as it is, as the task and the sample
+    have it."""
     task = trainable(run.task)
     if run.parent:
-        said = run.settings.rebuild
-        return said.model_copy(update=task.training) if said == AGAIN else said
-    said, asked = run.settings.build, run.job.payload.get("training", {})
-    return said.model_copy(update={**task.building, **asked}) if said == FIRST else said
+        return _told(run.settings.rebuild, AGAIN, task.training)
+    return _told(run.settings.build, FIRST, {**task.building, **run.job.payload.get("training", {})})
+
+
+def _told(said: TrainingSettings, default: TrainingSettings, usual: Mapping[str, Any]) -> TrainingSettings:
+    left = {name: value for name, value in usual.items() if getattr(said, name) == getattr(default, name)}
+    return said.model_copy(update=left)
 
 
 def model_of(run: Run, task: Trainable) -> Any:
