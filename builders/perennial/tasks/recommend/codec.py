@@ -72,7 +72,7 @@ class RecommendCodec(RankingCodec):
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         return [
-            self._tensors([self._with_clicks(parsed(str(raw, "utf-8"))) for raw in request["TEXT"].ravel()])
+            self._tensors([parsed(str(raw, "utf-8")) for raw in request["TEXT"].ravel()])
             for request in requests
         ]
 
@@ -111,11 +111,17 @@ class RecommendCodec(RankingCodec):
         return [b"" if vector is None else vector.astype(np.float32).tobytes() for vector in found]
 
     def _with_clicks(self, context: Context) -> Context:
+        """With all that he is known to have clicked, in order: what he clicked after the last click that the
+        request tells of is newer than what it tells, and what it leaves out is older."""
         with self._turn:
-            since = [name for name in self._clicked.get(context.user, ()) if name not in context.items]
-        return Context(context.user, (*context.items, *since))
+            clicked = [*self._clicked.get(context.user, ())]
+        told = {*context.items}
+        newer = max((place for place, name in enumerate(clicked, 1) if name in told), default=0)
+        older = [name for name in clicked[:newer] if name not in told]
+        return Context(context.user, (*older, *context.items, *clicked[newer:]))
 
-    def _tensors(self, contexts: Sequence[Context]) -> Tensors:
+    def _tensors(self, asked: Sequence[Context]) -> Tensors:
+        contexts = [self._with_clicks(context) for context in asked]
         rows = [self._numbers.row(context) for context in contexts]
         taken = [[mark(name) for name in context.items] or [PADDING] for context in contexts]
         ids = rectangle(rows)
@@ -123,7 +129,7 @@ class RecommendCodec(RankingCodec):
             "input_ids": ids,
             "attention_mask": (ids != PADDING).astype(np.int64),
             "taken": rectangle(taken),
-            "TRUNCATED": np.array([[len(context.items) > MOST_ITEMS] for context in contexts]),
+            "TRUNCATED": np.array([[len(context.items) > MOST_ITEMS] for context in asked]),
         }
 
     def _shown(self, scores: Array, places: Array, taken: set[int], top: int) -> Shown:
