@@ -21,6 +21,7 @@ from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up
 from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.plugins import labels_of
 from perennial.server import embedded
 from perennial.types import Bundle, Example, Rated
 from perennial_client import Client
@@ -91,7 +92,8 @@ def play(settings: Settings, name: str, size: Size, screen: Screen, *, quick: bo
     service = sandbox.member(name).service
     shop = sandbox.emptied(_settings(settings, service, size), settings)
     first = sandbox.serve_sample(shop, open_workshop(settings), name, quick=quick, quiet=quiet)
-    domains = _domains(sandbox.sample_of(shop, name).stream(), size)
+    in_turn = labels_of(first.manifest["task"]).of_users
+    domains = _domains(sandbox.sample_of(shop, name).stream(), size, in_turn)
     screen.say("starting tritonserver and the worker in a sandbox of the demo's own …")
     with Up(shop) as running, ThreadPoolExecutor(1) as pool, screen:
         told = pool.submit(_tell, shop, first, domains, size, screen, running)
@@ -157,11 +159,16 @@ def _replay_all(
     return replays
 
 
-def _domains(stream: Mapping[str, Sequence[Rated]], size: Size) -> list[Domain]:
-    """Each domain's texts in a random order, the first of them only to judge by."""
+def _domains(stream: Mapping[str, Sequence[Rated]], size: Size, in_turn: bool) -> list[Domain]:
+    """Each domain's texts in a random order, the first of them only to judge by. What users do `in_turn` is
+    judged by what they do after that."""
     domains = []
     for name in list(stream)[: size.domains]:
-        texts = Random(f"{SEED}:{name}").sample(stream[name], len(stream[name]))
+        texts = [*stream[name]][: size.most + size.judged]
+        if in_turn:
+            texts = texts[-size.judged :] + texts[: -size.judged]
+        else:
+            texts = Random(f"{SEED}:{name}").sample(stream[name], len(stream[name]))
         judged = [Example(rated.text, rated.label) for rated in texts[: size.judged]]
         domains.append(Domain(name, texts[size.judged :][: size.most], judged))
     return domains
