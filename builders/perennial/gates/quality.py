@@ -129,10 +129,11 @@ class QualityGate:
                 yield found
 
     def _guardrails(self, known: str, both: Sides) -> Iterator[Finding]:
-        """Flips by the exact interval of Clopper and Pearson; no calibration where answers have no score."""
+        """Flips by the exact interval of Clopper and Pearson, a text that is judged in degrees by how much of
+        it turns wrong; no calibration where answers have no score."""
         alpha, paired = self._alpha(known), both.compared.paired
         if known == "golden":
-            flips = binomtest(round(paired.behind), round(paired.texts)).proportion_ci(1 - 2 * alpha)
+            flips = binomtest(round(paired.lost), round(paired.texts)).proportion_ci(1 - 2 * alpha)
             yield below("share of golden that turns wrong", flips.low, flips.high, self.most_flips)
         if len(both.ours.confidence):
             low, high = worse_calibrated(both.ours, both.theirs, alpha)
