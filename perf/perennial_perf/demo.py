@@ -39,6 +39,8 @@ CLIENTS, RATE = 8, 20.0
 """The background load: requests a second that arrive at random, whatever else goes on."""
 ASKED = 500
 """Different texts of the background load."""
+SPARE = 50
+"""Corrections above a rebuild's trigger, for those that it does not count."""
 FOR_S = 4 * 3600.0
 """Longer than any demo: the load, and what waits for a trigger by age."""
 
@@ -161,10 +163,10 @@ def _replay_all(
 
 def _domains(stream: Mapping[str, Sequence[Rated]], size: Size, in_turn: bool) -> list[Domain]:
     """Each domain's texts in a random order, the first of them only to judge by. What users do `in_turn` is
-    judged by what they do after that."""
+    judged by what they do right after enough of it for a rebuild."""
     domains = []
     for name in list(stream)[: size.domains]:
-        texts = [*stream[name]][: size.most + size.judged]
+        texts = [*stream[name]][: size.trigger + SPARE + size.judged]
         if in_turn:
             texts = texts[-size.judged :] + texts[: -size.judged]
         else:
