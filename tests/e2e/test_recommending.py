@@ -138,5 +138,6 @@ def test_a_service_is_retired_and_comes_back(running: tuple[Installation, dict[s
 
         assert SERVICE not in without()["services"]
         assert within(5, lambda: without()["memory_mb"] < before["memory_mb"] - 50)
+        assert home.told("retire", SERVICE) == {"retired": SERVICE, "release": 1}
         home.told("promote", SERVICE, "1")
         assert client.recommend(SERVICE, "ann").release == 1

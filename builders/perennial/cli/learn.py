@@ -178,14 +178,17 @@ def rollback(context: typer.Context, service: Service, as_json: Json = False) ->
     _say(releases_of.roll_back(shop, service), service, as_json)
 
 
-def retire(context: typer.Context, service: Service) -> None:
+def retire(context: typer.Context, service: Service, as_json: Json = False) -> None:
     """Take a service out of the server. Its releases and its feedback stay; `perennial promote` brings it
     back."""
     shop = open_workshop(settings_of(context))
     newest, serving = known_releases(shop, service)[-1], shop.serving(service)
     releases_of.withdraw(shop, service)
     number = serving.release if serving else newest
-    say(f"{service} is out of the server; `perennial promote {service} {number}` brings it back")
+    if as_json:
+        print_json({"retired": service, "release": number})
+    else:
+        say(f"{service} is out of the server; `perennial promote {service} {number}` brings it back")
 
 
 def _say(switched: dict[str, Any], service: str, as_json: bool) -> None:
