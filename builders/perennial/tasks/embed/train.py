@@ -27,13 +27,14 @@ __all__ = ["EmbedTask"]
 TOP = 10
 NOTHING = "[]"
 """The label of a text of which nothing is said."""
-TRAINING = MappingProxyType({"max_steps": 60, "learning_rate": 1e-4, "balance": 0.0})
+TRAINING = MappingProxyType({"learning_rate": 1e-4, "balance": 0.0})
+BUILDING = MappingProxyType({**TRAINING, "max_steps": 60})
 """The encoder was trained to embed already, and each step runs twice as many texts as it has rows."""
 
 
 class EmbedTask(NetworkTask):
     metric = "ndcg@10"
-    building: Mapping[str, Any] = TRAINING
+    building: Mapping[str, Any] = BUILDING
     training: Mapping[str, Any] = TRAINING
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> Vectors:  # noqa: ARG002
