@@ -11,8 +11,8 @@ import numpy as np
 
 from perennial.errors import PerennialError
 from perennial.pipeline import Pipeline
-from perennial.protocols import Codec
 from perennial.server.control import Figures
+from perennial.task_protocol import Codec
 from perennial.types import Array, Tensors
 from tiny import LABELS
 

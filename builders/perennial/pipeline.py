@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from perennial.protocols import Codec, Predictor, Session
+from perennial.protocols import Predictor, Session
+from perennial.task_protocol import Codec
 from perennial.types import Tensors, text_tensor
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from perennial.errors import NotFound
 
 if TYPE_CHECKING:
-    from perennial.protocols import Labels
+    from perennial.task_protocol import Labels
 
 _ROOT = Path(__file__).parent
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from perennial.cli.follow import progress_of
 from perennial.jobs.workshop import Workshop, codec_of
 from perennial.plugins import labels_of
-from perennial.protocols import Codec
+from perennial.task_protocol import Codec
 from perennial.types import Bundle, Example, FeedbackRow, Job, Rated, Scores, text_tensor
 from perennial_client import Answer, Client, Found, Recommended, Tagged
 from perennial_perf.screen import Bar, Screen

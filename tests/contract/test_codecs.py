@@ -10,7 +10,7 @@ import pytest
 
 from perennial import plugins
 from perennial.errors import BadRequest
-from perennial.protocols import Codec
+from perennial.task_protocol import Codec
 from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
 from tiny import asking, tiny_codec, tiny_recommender, tiny_searcher, tiny_tagger
 

@@ -20,7 +20,7 @@ from perennial.jobs.learn import open_head
 from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.protocols import Placing
+from perennial.task_protocol import Placing
 from perennial.types import Example, NewFeedback, Placed
 from tiny import TONED, tiny_queries, wanting
 

@@ -38,6 +38,7 @@ GROUND = {
     "split",
     "state",
     "store_protocol",
+    "task_protocol",
     "timings",
     "types",
 }
@@ -47,6 +48,7 @@ FENCES = {
     "torch": (
         "losses.py",
         "protocols.py",
+        "task_protocol.py",
         "tasks/*/train.py",
         "encoders/*",
         "learners/*",

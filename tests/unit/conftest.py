@@ -15,8 +15,16 @@ from watched import SENTIMENT, STRICT, WatchedStore
 
 
 @pytest.fixture(scope="session")
-def store_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("store") / "template.db"
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To make its schema takes longer than most tests."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    SqliteStore(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def store_template(empty_store: Path) -> Path:
+    path = Path(shutil.copy(empty_store, empty_store.parent / "template.db"))
     store = SqliteStore(f"sqlite:///{path}")
     for service in (SENTIMENT, STRICT):
         store.put_service(service)
@@ -32,8 +40,10 @@ def store(store_template: Path, tmp_path: Path) -> Iterator[WatchedStore]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
+def shop(empty_store: Path, tmp_path: Path) -> Iterator[Workshop]:
     """A workshop in which nothing was made yet."""
+    (tmp_path / "var").mkdir()
+    shutil.copy(empty_store, tmp_path / "var/store.db")
     opened = open_workshop(Settings(state=tmp_path / "var", repository=tmp_path / "repository"))
     yield opened
     opened.store.close()

@@ -12,7 +12,19 @@ from perennial.cli import main
 
 COMMANDS = (
     *("up", "down", "status", "worker", "predict", "feedback"),
-    *("build", "rebuild", "releases", "compress", "promote", "rollback", "demo", "bench", "config", "tune"),
+    *(
+        "build",
+        "rebuild",
+        "releases",
+        "compress",
+        "promote",
+        "rollback",
+        "retire",
+        "demo",
+        "bench",
+        "config",
+        "tune",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import Module
 
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import Example
 
 Weights = Mapping[str, Tensor]

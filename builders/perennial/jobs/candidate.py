@@ -15,8 +15,9 @@ from perennial.jobs.live_head import ANCHORS, JUDGES, has_head
 from perennial.jobs.run import MISTAKES, Result, Run
 from perennial.jobs.workshop import codec_of, cores, pipeline_of, trainable
 from perennial.pipeline import Pipeline, Remembered
-from perennial.protocols import Compressible, Gate, Predictor, Session
+from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
+from perennial.task_protocol import Compressible
 from perennial.types import GRAPH, Example, Tensors
 
 LATENCY_TEXTS = 100

@@ -13,9 +13,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perennial.errors import BadRequest
-from perennial.protocols import Labels
 from perennial.ranking.context import MOST_ITEMS
 from perennial.split import LEAST_TEXTS, fingerprint
+from perennial.task_protocol import Labels
 from perennial.types import Example
 
 MIN_ROWS_PER_LABEL = 10

@@ -28,7 +28,7 @@ from perennial.jobs import augment, between, data, training
 from perennial.jobs.balance import balanced
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import cores, open_workshop, trainable
-from perennial.protocols import Searching, Trainable
+from perennial.task_protocol import Searching, Trainable
 from perennial.types import Example, Lease
 
 ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"

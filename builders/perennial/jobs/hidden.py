@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn import Module
 
-from perennial.protocols import Compressible
+from perennial.task_protocol import Compressible
 from perennial.types import Array
 
 AT_ONCE = 64

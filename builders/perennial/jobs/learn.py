@@ -23,9 +23,9 @@ from perennial.jobs.why import explain
 from perennial.jobs.workshop import Workshop, known_service
 from perennial.pipeline import request_of
 from perennial.plugins import labels_of
-from perennial.protocols import Placing
 from perennial.repository.layout import services, stage_model
 from perennial.server.control import Control
+from perennial.task_protocol import Placing
 from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Inquiry, Lease, Tensors
 
 POLL_S = 0.05

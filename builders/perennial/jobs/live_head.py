@@ -17,8 +17,8 @@ from perennial.jobs import data, said
 from perennial.jobs.votes import source_of
 from perennial.jobs.workshop import Workshop, codec_of
 from perennial.plugins import labels_of
-from perennial.protocols import Codec
 from perennial.split import fingerprint
+from perennial.task_protocol import Codec
 from perennial.types import Array, Bundle, Example, FeedbackRow, HeadRow, Tensors
 
 HOLDS = (1, 2, 4, 8, 16, 32, 64)

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from torch.nn import Module
 
 from perennial.jobs.hidden import means
-from perennial.protocols import Compressible
+from perennial.task_protocol import Compressible
 from perennial.types import Array, Example
 
 FOLDS = 5

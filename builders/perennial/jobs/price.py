@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perennial.protocols import Codec
+from perennial.task_protocol import Codec
 from perennial.types import Example, Tensors
 
 RESAMPLES = 300

@@ -11,7 +11,8 @@ from perennial import plugins
 from perennial.jobs import data, teaching, training
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import cores, trainable
-from perennial.protocols import Compressible, Recipe
+from perennial.protocols import Recipe
+from perennial.task_protocol import Compressible
 
 BATCH_SIZE = 32
 MOST_SECONDS = 6 * 3600.0

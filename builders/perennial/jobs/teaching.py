@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from perennial.losses import softened
-from perennial.protocols import Compressible, Learner, Trainable
+from perennial.protocols import Learner
+from perennial.task_protocol import Compressible, Trainable
 from perennial.types import Array, Example
 
 AT_ONCE = 64

@@ -26,7 +26,8 @@ from torch.optim import Optimizer
 
 from perennial import machine
 from perennial.errors import TrainingFailed
-from perennial.protocols import Learner, Trainable
+from perennial.protocols import Learner
+from perennial.task_protocol import Trainable
 from perennial.types import Example, Moving, Precision, Tracker
 
 Progress = Callable[[int, int, str], None]

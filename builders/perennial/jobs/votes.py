@@ -14,8 +14,8 @@ from dataclasses import replace
 from random import Random
 from statistics import fmean
 
-from perennial.protocols import Labels
 from perennial.split import fingerprint
+from perennial.task_protocol import Labels
 from perennial.types import Example, FeedbackRow
 
 Said = dict[tuple[bytes, str], Example]

@@ -13,7 +13,7 @@ from perennial import plugins
 from perennial.config import ServiceSettings, Settings
 from perennial.errors import NotFound
 from perennial.pipeline import Pipeline
-from perennial.protocols import Codec, Engine, Publisher, Trainable
+from perennial.protocols import Engine, Publisher
 from perennial.publishers.local import LocalPublisher
 from perennial.repository.layout import MANIFEST, read_bundle, releases_in
 from perennial.server import memory
@@ -22,6 +22,7 @@ from perennial.server.runinfo import find_running
 from perennial.state import State
 from perennial.store_protocol import Store
 from perennial.stores import open_store
+from perennial.task_protocol import Codec, Trainable
 from perennial.types import Bundle, Job, Placement
 
 NO_OPTIONS: Mapping[str, Any] = {}

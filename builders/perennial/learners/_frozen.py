@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import Example
 
 if TYPE_CHECKING:

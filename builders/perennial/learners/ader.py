@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from perennial.learners._frozen import answers
 from perennial.learners._rehearsal import evenly, rehearsed, still_true
 from perennial.losses import softened
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import Example
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from perennial.learners._frozen import answers
 from perennial.learners._rehearsal import evenly, rehearsed, still_true
 from perennial.losses import cross_entropy, weights_of
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import UNTOLD, Example
 
 if TYPE_CHECKING:

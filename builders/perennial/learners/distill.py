@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from perennial.learners._batching import by_length
 from perennial.learners._frozen import answers
 from perennial.losses import cross_entropy, softened, weights_of
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import Example
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from perennial.learners._rehearsal import evenly, rehearsed
-from perennial.protocols import Trainable
+from perennial.task_protocol import Trainable
 from perennial.types import Example
 
 if TYPE_CHECKING:

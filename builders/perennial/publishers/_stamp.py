@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from perennial import plugins
-from perennial.protocols import Codec, Engine
+from perennial.protocols import Engine
 from perennial.repository.durable import sync_tree
 from perennial.repository.layout import ENSEMBLE, TIMED, WARMUP, Release, Stage, verify_bundle, write_release
 from perennial.repository.pbtxt import EnginePlan, ensemble_config, stage_configs
 from perennial.shapes import buckets
+from perennial.task_protocol import Codec
 from perennial.types import Bundle, Placement, text_tensor
 
 _TOLD = ("service", "release", "task", "engine", "file")

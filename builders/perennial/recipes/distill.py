@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perennial.protocols import Compressible
 from perennial.recipes._importance import JUDGED_ON, most
+from perennial.task_protocol import Compressible
 from perennial.types import Example
 
 if TYPE_CHECKING:

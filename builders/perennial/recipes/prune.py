@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perennial.protocols import Compressible
 from perennial.recipes._importance import JUDGED_ON, most
+from perennial.task_protocol import Compressible
 from perennial.types import Example
 
 if TYPE_CHECKING:

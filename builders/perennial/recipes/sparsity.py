@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from perennial.protocols import Compressible
+from perennial.task_protocol import Compressible
 from perennial.types import Example
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import numpy as np
 
 from perennial.heads import LOOK_EVERY_S
 from perennial.plugins import labels_of
-from perennial.protocols import Placing
 from perennial.serve.polite import politely
 from perennial.serve.stage import STORE_URL, Opened
 from perennial.serve.visits import Visits
 from perennial.store_protocol import Store
+from perennial.task_protocol import Placing
 
 
 def looking(opened: Opened) -> Looking | None:

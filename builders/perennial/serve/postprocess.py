@@ -10,13 +10,13 @@ from typing import Any, cast
 from perennial.errors import ConfigError
 from perennial.plugins import labels_of
 from perennial.predictions import prediction_id
-from perennial.protocols import Recalling
 from perennial.repository.layout import Release
 from perennial.serve import stage
 from perennial.serve.looking import looking
 from perennial.serve.polite import politely
 from perennial.serve.sampling import Sampling
 from perennial.serve.stage import KEY_FILE, STORE_URL
+from perennial.task_protocol import Recalling
 from perennial.timings import now, timings
 from perennial.types import Array, Tensors, text_tensor
 

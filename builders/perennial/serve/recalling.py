@@ -10,11 +10,11 @@ from typing import cast
 
 from perennial.heads import LOOK_EVERY_S
 from perennial.plugins import labels_of
-from perennial.protocols import Recalling as Codec
 from perennial.serve.polite import politely
 from perennial.serve.stage import STORE_URL, Opened
 from perennial.serve.visits import Visits
 from perennial.store_protocol import Store
+from perennial.task_protocol import Recalling as Codec
 
 NEWEST, A_PAGE = 100_000, 5_000
 """Rows that a stage which starts reads again, and how many at once."""

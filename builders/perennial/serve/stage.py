@@ -17,9 +17,9 @@ import triton_python_backend_utils as pb_utils
 
 from perennial import plugins
 from perennial.errors import BadRequest, Unavailable
-from perennial.protocols import Codec
 from perennial.repository.layout import WARMUP, Release, read_release
 from perennial.serve.crew import Reply
+from perennial.task_protocol import Codec
 from perennial.types import Array, Tensors, text_tensor
 
 STORE_URL, KEY_FILE = "PERENNIAL_STORE_URL", "PERENNIAL_KEY_FILE"

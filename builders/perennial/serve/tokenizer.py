@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perennial.errors import BadRequest
-from perennial.protocols import Codec
 from perennial.serve import stage
 from perennial.serve.crew import Reply
 from perennial.serve.line import Line
 from perennial.serve.polite import politely
 from perennial.serve.recalling import recalling
+from perennial.task_protocol import Codec
 from perennial.timings import arrived, now, stamped
 from perennial.types import Tensors
 

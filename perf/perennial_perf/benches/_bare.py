@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from threading import Semaphore
 
 from perennial.jobs.workshop import codec_of, cores, engine_in, trainable
-from perennial.protocols import Codec, Session
+from perennial.protocols import Session
 from perennial.serve.batching import MASK, Layout
 from perennial.serve.crew import Crew
 from perennial.speed import alone_ms, texts_per_s
+from perennial.task_protocol import Codec
 from perennial.types import Array, Bundle, Tensors, text_tensor
 
 BATCHES = (1, 2, 4, 8, 16, 32)

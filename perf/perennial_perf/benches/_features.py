@@ -16,10 +16,10 @@ from rich.progress import track
 from perennial.config import Settings
 from perennial.jobs import hidden
 from perennial.jobs.workshop import trainable
-from perennial.protocols import Compressible
 from perennial.samples._newsgroups import LATER
 from perennial.samples.newsgroups import Newsgroups
 from perennial.samples.sentiment import BUILD, Sentiment
+from perennial.task_protocol import Compressible
 from perennial.types import Array, Rated
 from perennial_perf.benches._sandbox import console, say
 from perennial_perf.benches._streams import Corpus

@@ -13,7 +13,8 @@ from rich.progress import track
 
 from perennial.jobs import hidden
 from perennial.jobs.workshop import codec_of, trainable
-from perennial.protocols import Codec, Sample
+from perennial.protocols import Sample
+from perennial.task_protocol import Codec
 from perennial.types import Array, Example, Rated
 from perennial_perf.benches._planted import Rows, World
 from perennial_perf.benches._sandbox import console

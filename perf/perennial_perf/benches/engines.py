@@ -24,8 +24,9 @@ from perennial.jobs.engines import unusable
 from perennial.jobs.price import price
 from perennial.jobs.workshop import codec_of, cores, engine_of, trainable
 from perennial.pipeline import Pipeline, engine_inputs
-from perennial.protocols import Codec, Engine, Session
+from perennial.protocols import Engine, Session
 from perennial.speed import speed
+from perennial.task_protocol import Codec
 from perennial.types import Bundle, Exported, Placement
 from perennial_perf.benches._newsgroups import classifier, posts
 from perennial_perf.benches._sandbox import SERVICE, built, console

@@ -22,7 +22,8 @@ from rich.progress import track
 from perennial import plugins
 from perennial.config import Settings
 from perennial.jobs.workshop import cores
-from perennial.protocols import Codec, Gate
+from perennial.protocols import Gate
+from perennial.task_protocol import Codec
 from perennial.types import Array, Example, Tensors, Verdict, text_tensor
 from perennial_perf import judgements
 from perennial_perf.benches._planted import Candidate, Planter, World

@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from perennial.encoders.asked import check_number, check_text
 from perennial.encoders.tokens import Tokens
-from perennial.protocols import Ask
 from perennial.ranking.codec import MOST, RankingCodec, asked_top, unit
+from perennial.task_protocol import Ask
 from perennial.tasks.embed._scale import SCALE
 from perennial.types import Array, Document, Signature, Tensors, TensorSpec
 

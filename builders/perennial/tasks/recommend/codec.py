@@ -18,12 +18,12 @@ from threading import Lock
 import numpy as np
 
 from perennial.encoders.asked import check_number, check_text
-from perennial.protocols import Ask
 from perennial.ranking.codec import MOST, RankingCodec, asked_top
 from perennial.ranking.context import MOST_ITEMS, PADDING, Context, Numbers, mark, parsed, rectangle
 from perennial.ranking.index import IDS
 from perennial.ranking.judgements import BELOW
 from perennial.ranking.judgements import parsed as judged
+from perennial.task_protocol import Ask
 from perennial.types import Array, Document, Signature, Tensors, TensorSpec
 
 __all__ = ["RecommendCodec"]
