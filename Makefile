@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env up demo quick lint claims test clean
+.PHONY: env up demo quick lint types claims test clean
 
 env: $(VENV)/.ready
 
@@ -20,19 +20,19 @@ up: env
 demo: env
 	@$(BIN)/perennial demo
 
-quick: env
-	@$(MAKE) -s -j2 --output-sync=target lint claims
+quick: lint claims
 
-lint:
+lint: env
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: env
 	@$(BIN)/mypy
 
-claims:
+claims: env
 	@$(BIN)/pytest -n 2 tests/rooms tests/unit
 
-test: env
-	@$(MAKE) -s quick
+test: quick types
 	@$(BIN)/pytest -n 2 tests/contract tests/flow tests/repository
 	@$(BIN)/pytest tests/e2e
 
