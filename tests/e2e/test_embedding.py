@@ -119,6 +119,9 @@ def test_documents_are_found_as_soon_as_they_are_indexed_and_not_once_they_are_g
     told = home.told("index", SERVICE, str(file), "--remove", "new/1")
     assert told == {"indexed": 1, "removed": 1}
     assert within(10, lambda: best() == "file/1")
+    with Client(urls["grpc"]) as client:
+        client.index(SERVICE, {"file/1": None, **{f"more/{n}": None for n in range(70)}})
+        assert within(10, lambda: client.search(SERVICE, "day 5", top_k=1).hits[0].document in TONED)
 
 
 def test_what_is_wrong_with_it_is_told(client: Client) -> None:
