@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from perennial.task_protocol import Codec, Compressible, Trainable
 from perennial.types import (
@@ -150,8 +150,6 @@ class Sample(Protocol):
 
     service: str
     task: str
-    training: Mapping[str, Any]
-    """How its first release is taught (`config.TrainingSettings`), where the settings do not say."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is where samples keep their files (`State.folder("samples")`)."""

@@ -42,6 +42,8 @@ class Codec(Protocol):
     classes: tuple[str, ...]
     """What a head's rows are balanced by, piece by piece (in some tasks the text is the only one): where
     logits choose, what they choose among."""
+    balance: float
+    """How far the head of a service that does not say so hears rare ones more (`heads.Statistics.solve`)."""
     outputs: int
     """How many numbers of each piece a head adds to: its logits, or a vector's."""
     longest: int

@@ -35,8 +35,11 @@ from perennial_perf.story import Replay, Story
 
 HOME = "built from"
 SEED = 0
-CLIENTS, RATE = 8, 20.0
-"""The background load: requests a second that arrive at random, whatever else goes on."""
+CLIENTS, RATE, SHARE = 8, 20.0, 0.2
+"""The background load: requests a second that arrive at random, whatever else goes on; fewer where a lone
+client is asked for more than this share of its time, as by long texts."""
+PROBED = 30
+"""Texts that a lone client asks to find out."""
 ASKED = 500
 """Different texts of the background load."""
 SPARE = 50
@@ -130,15 +133,14 @@ def _tell(
     texts = [example.text for examples in judged.values() for example in examples]
     asked = Random(SEED).sample(texts, min(ASKED, len(texts)))
     server = running.server.run
-    plan = Plan(f"{server.host}:{server.grpc_port}", CLIENTS, rate=RATE, seconds=FOR_S)
-    with (
-        Client(server.grpc_url) as client,
-        background(plan, payloads.asked(first.service, asked)) as load,
-    ):
+    with Client(server.grpc_url) as client:
         users = Users(shop, first, client, screen, running.stopping)
-        at_rest = _rest(users, size.at_rest_s)
-        replays = _replay_all(users, domains, judged, screen)
-        return Story(HOME, tuple(replays), at_rest, users.stored(), load.stop())
+        rate = min(RATE, SHARE / users.usual_s(asked[:PROBED]))
+        plan = Plan(f"{server.host}:{server.grpc_port}", CLIENTS, rate=rate, seconds=FOR_S)
+        with background(plan, payloads.asked(first.service, asked)) as load:
+            at_rest = _rest(users, size.at_rest_s)
+            replays = _replay_all(users, domains, judged, screen)
+            return Story(HOME, tuple(replays), at_rest, users.stored(), load.stop())
 
 
 def _rest(users: Users, seconds: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ users that it has not seen (prequential), and the worker's watch judges it by wh
 from __future__ import annotations
 
 import json
+import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -62,6 +63,15 @@ class Users:
     def wait(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
             raise Stopped
+
+    def usual_s(self, texts: Sequence[str]) -> float:
+        """The median of the seconds that a lone client waits for the answer to each of these."""
+        taken = []
+        for text in texts:
+            began = time.monotonic()
+            self._asked(text)
+            taken.append(time.monotonic() - began)
+        return statistics.median(taken)
 
     def judge(self, sets: dict[str, Sequence[Example]], last: Round | None) -> Round:
         """The serving release on each set; what `last` says where it is still the same release."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from flow.workshops import SERVICE, TAG, TAUGHT_TAGS, built, news_with_spans, run, taught, workshop
+from perennial.config import HeadSettings
 from perennial.jobs import data
 from perennial.jobs.learn import open_head
 from perennial.jobs.why import explain
@@ -50,6 +51,16 @@ def test_corrected_spans_move_the_head_and_other_texts_hardly(shop: Workshop) ->
     pipeline.codec.take_head(live.judged().weights)
     assert right(pipeline, rows[60:]) > before + 0.3
     assert right(pipeline, known) > 0.85
+
+
+def test_its_head_hears_each_word_alike_unless_the_settings_say(shop: Workshop) -> None:
+    rows = news_with_spans(20)
+    assert {*taught(shop, rows).solve().of_label} <= {0.0, 1.0}, "of those that have rows"
+    balanced = HeadSettings(ridge=1e-3, balance=0.5)
+    other = workshop(shop.settings.state.parent, TAG.model_copy(update={"head": balanced}))
+    heard = taught(other, rows).solve().of_label
+    outside = heard[pipeline_of(shop.bundle(SERVICE, 1)).codec.classes.index("O")]
+    assert 0 < outside == heard[heard > 0].min() < 1 < heard.max()
 
 
 def test_the_rows_that_push_a_word_are_those_that_are_like_it(shop: Workshop) -> None:

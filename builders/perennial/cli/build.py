@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,8 +17,6 @@ from perennial.jobs.data import file_digest, read_documents, read_users_file
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.names import service_name
 from perennial.types import Job
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def register(app: typer.Typer) -> None:
@@ -112,11 +109,9 @@ def enqueue_build(
     data: Path | None,
     engine: str = "",
     labels: Sequence[str] = (),
-    training: Mapping[str, Any] = NOTHING,
     documents: Path | None = None,
 ) -> Job:
-    """The build that is asked for, begun already where it is; an open one of anything else is cancelled.
-    `training` says how it learns where the service's settings do not."""
+    """The build that is asked for, begun already where it is; an open one of anything else is cancelled."""
     payload = {
         "task": task,
         "from": str(start.resolve()),
@@ -126,6 +121,5 @@ def enqueue_build(
         "sha256": file_digest([file for file in (data, documents) if file]),
         "engine": engine,
         "labels": sorted(labels),
-        "training": dict(training),
     }
     return enqueue_as_asked(shop, service, "build", f"asked: {start}", payload)

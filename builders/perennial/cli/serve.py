@@ -88,9 +88,8 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     sample.fetch(tell)
     file = shop.state.folder("samples") / f"{sample.service}.jsonl"
     data.write(file, sample.data())
-    how, documents = sample.training, _documents(shop, sample)
     job = enqueue_build(
-        shop, sample.service, sample.task, sample.encoder(), file, training=how, documents=documents
+        shop, sample.service, sample.task, sample.encoder(), file, documents=_documents(shop, sample)
     )
     run_here_or_follow(shop, job, quiet)
     done = shop.store.job(job.id)

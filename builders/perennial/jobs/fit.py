@@ -35,12 +35,11 @@ ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 
 def settings_of(run: Run) -> TrainingSettings:
-    """As the service's settings say, and where they leave a default as it is, as the task and the sample
-    have it."""
+    """As the service's settings say, and where they leave a default as it is, as the task has it."""
     task = trainable(run.task)
     if run.parent:
         return _told(run.settings.rebuild, AGAIN, task.training)
-    return _told(run.settings.build, FIRST, {**task.building, **run.job.payload.get("training", {})})
+    return _told(run.settings.build, FIRST, task.building)
 
 
 def _told(said: TrainingSettings, default: TrainingSettings, usual: Mapping[str, Any]) -> TrainingSettings:

@@ -32,11 +32,12 @@ WATCHERS = "validation"
 
 @dataclass(frozen=True)
 class Wish:
-    """How a head is made: as in `heads.Statistics.solve`; `margin` is how much of the golden set's accuracy
-    and macro-F1 it may cost, `trust` what a source's rows count, 1 where it names none."""
+    """How a head is made: as in `heads.Statistics.solve`, with the codec's own balance for None; `margin`
+    is how much of the golden set's accuracy and macro-F1 it may cost, `trust` what a source's rows count, 1
+    where it names none."""
 
     ridge: float
-    balance: float
+    balance: float | None
     margin: float
     trust: Mapping[str, float]
 
@@ -60,6 +61,7 @@ class LiveHead:
         self._wish = wish
         self._labels = labels_of(bundle.manifest["task"])
         self.codec: Codec = codec_of(bundle.manifest["task"], bundle.folder)
+        self._balance = self.codec.balance if wish.balance is None else wish.balance
         self.taught = _set(bundle, ANCHORS)
         self.anchors = self.codec.evidence(_seen(bundle, ANCHORS), self.taught)
         self._judges = _set(bundle, JUDGES)
@@ -160,7 +162,7 @@ class LiveHead:
     def _solved(self, told: Statistics, hold: float) -> Solution:
         if hold == math.inf:  # nothing may move
             told, hold = self._empty(), 1
-        return told.solve(self._wish.ridge, self._wish.balance, self._held, hold)
+        return told.solve(self._wish.ridge, self._balance, self._held, hold)
 
     def _change(self, how: Callable[[Statistics, Evidence], None], told: Sequence[_Told]) -> None:
         judging = [seen for row, seen in told if fingerprint(row.text) in self._judging]

@@ -27,6 +27,7 @@ class RankingCodec:
 
     FILES: tuple[str, ...] = (IDS, VECTORS)
     classes = SAID
+    balance = 0.5
     told_apart = ("wanted", "unwanted")
 
     def __init__(self, folder: Path, size: int, top: int, scale: float) -> None:

@@ -12,10 +12,8 @@ import io
 import json
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from perennial.packages import Package
 from perennial.samples._kept import Kept
@@ -41,7 +39,6 @@ INSIDE = "recbole/dataset_example/ml-100k/ml-100k"
 class Movies:
     service = "movies"
     task = "recommend"
-    training: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._encoder = minilm(folder)

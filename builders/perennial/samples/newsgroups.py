@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 from perennial.samples._newsgroups import BUILD, LATER, Posts
 from perennial.types import Example, Rated
 
@@ -15,7 +11,6 @@ __all__ = ["Newsgroups"]
 class Newsgroups(Posts):
     service = "newsgroups"
     task = "classify"
-    training: Mapping[str, Any] = MappingProxyType({})
 
     def data(self) -> list[Example]:
         """11,000 posts, group by group."""

@@ -15,8 +15,6 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
-from types import MappingProxyType
-from typing import Any
 
 from perennial.errors import Broken
 from perennial.packages import Package
@@ -48,7 +46,6 @@ _FILES = {
 class Sentiment:
     service = "sentiment"
     task = "classify"
-    training: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, folder: Path) -> None:
         self._encoder = minilm(folder)

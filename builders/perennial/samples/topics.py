@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from random import Random
-from types import MappingProxyType
-from typing import Any
 
 from perennial.samples._newsgroups import BUILD, LATER, Posts
 from perennial.types import Example, Rated
@@ -24,7 +21,6 @@ TAUGHT = 2000
 class Topics(Posts):
     service = "topics"
     task = "embed"
-    training: Mapping[str, Any] = MappingProxyType({})
 
     def documents(self) -> dict[str, str]:
         """11,000 posts."""

@@ -146,7 +146,7 @@ class _Asked:
         if remembered:
             outputs = self._pipeline.outputs([row.text for row in remembered])
             held.add(codec.evidence(outputs, remembered).held())
-        return self._scored(told.solve(HEAD.ridge, HEAD.balance, held).weights)
+        return self._scored(told.solve(HEAD.ridge, BALANCE, held).weights)
 
     def _scored(self, weights: Array | None) -> Array:
         self._pipeline.codec.take_head(weights)

@@ -166,7 +166,7 @@ def _arithmetic(shop: Workshop) -> Exactness:
         return statistics
 
     def weights(statistics: Statistics) -> Array:
-        return statistics.solve(wish.ridge, wish.balance).weights
+        return statistics.solve(wish.ridge, codec.balance).weights
 
     with threadpool_limits(1):
         orders = [rows, rows.at(np.arange(len(rows))[::-1])]

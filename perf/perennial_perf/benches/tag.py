@@ -1,6 +1,6 @@
 """Bench `tag`: a tagger that a build made of CoNLL-2003 beside one that plain transformers made of the same
-encoder and sentences in as many steps; and what its head learns of 500 corrected sentences of another domain,
-of texts in a hurry (`_shifted`), through a server.
+encoder and sentences in as many steps; and what its head learns of 500 sentences of another domain, of texts
+in a hurry (`_shifted`), each corrected as soon as it is answered, through a server.
 
 Judged by seqeval, on words as CoNLL has them.
 """
@@ -17,7 +17,7 @@ from seqeval.metrics import f1_score
 from perennial.config import Settings
 from perennial.jobs.workshop import Workshop
 from perennial.types import Bundle, Example
-from perennial_client import Client, Feedback, Span
+from perennial_client import Client, Span
 from perennial_perf.benches._learned import PATIENCE_S, until_learned
 from perennial_perf.benches._plain_tagger import PlainTagger, classes_of, gold
 from perennial_perf.benches._rebuilds import worker
@@ -99,11 +99,8 @@ def _served(client: Client, bundle: Bundle, texts: Sequence[str]) -> list[list[s
 
 
 def _correct(client: Client, shop: Workshop, bundle: Bundle, lessons: Sequence[Example]) -> float:
-    """Ask, and say what the spans are; how many seconds later a head that has learned all of it answers."""
-    answers = client.tag(bundle.service, [lesson.text for lesson in lessons], timeout=PATIENCE_S)
-    rows = [
-        Feedback.on(answer, [Span(*span) for span in json.loads(lesson.label)])
-        for answer, lesson in zip(answers, lessons, strict=True)
-    ]
-    client.feedback_many(rows)
+    """Ask, and say what the spans are; seconds from the last to a head that has learned all."""
+    for lesson in lessons:
+        answer = client.tag(bundle.service, lesson.text, timeout=PATIENCE_S)
+        client.feedback(answer, [Span(*span) for span in json.loads(lesson.label)])
     return until_learned(shop, bundle)

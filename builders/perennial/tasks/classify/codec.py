@@ -28,6 +28,7 @@ class ClassifyCodec:
     """
 
     FILES = FILES
+    balance = 0.5
 
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)

@@ -3,8 +3,10 @@ encoders share."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +24,18 @@ from perennial.types import UNTOLD, Array, Example, Scores
 __all__ = ["TagTask"]
 
 
+TRAINING = MappingProxyType({"balance": 0.0})
+"""What counts are spans that are right, and of these the usual labels are most."""
+BUILDING = MappingProxyType(
+    {**TRAINING, "trainable": "full", "learning_rate": 3e-4, "max_steps": 300, "max_seconds": 1800.0}
+)
+"""Words need more than texts: of CoNLL-2003 a usual build of 100 steps had an entity F1 of .38, this .74."""
+
+
 class TagTask(EncoderTask):
     reading = TOKENS
+    building: Mapping[str, Any] = BUILDING
+    training: Mapping[str, Any] = TRAINING
 
     def classes(self, labels: Collection[str]) -> list[str]:
         return classes_of(labels)
