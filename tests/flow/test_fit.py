@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from flow.workshops import SERVICE, TEACH, lease_of, workshop
+from perennial import plugins
 from perennial.config import FIRST, ServiceSettings
 from perennial.errors import TrainingFailed
 from perennial.jobs import candidate, data, fit, snapshot
@@ -115,16 +116,18 @@ def until(ready: Any) -> Any:
     raise AssertionError("not within a minute")
 
 
-def test_a_sample_says_how_its_first_release_is_taught_where_settings_do_not(
+def test_a_task_says_how_a_first_release_is_taught_where_settings_do_not(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:
     said = build(tiny_encoder, tmp_path / "said")
     plain = workshop(tmp_path / "plain", ServiceSettings())
     hurried = ServiceSettings(build=FIRST.model_copy(update={"max_seconds": 9.0}))
     partly = workshop(tmp_path / "partly", hurried)
-    taught = [(said, TEACH.build.max_steps), (replace(said, shop=plain), 7), (replace(said, shop=partly), 7)]
-    for run, steps in taught:
-        asked = replace(run.job, payload={**run.job.payload, "training": {"max_steps": 7}})
-        assert fit.settings_of(replace(run, job=asked)).max_steps == steps
+    usual = plugins.get("tasks/tag", "train").building
+    steps = {"snapshot": {**said.job.steps["snapshot"], "task": "tag"}}
+    tags = replace(said.job, steps=steps)
+    for shop, left, seconds in ((plain, usual, usual["max_seconds"]), (partly, usual, 9.0)):
+        found = fit.settings_of(replace(said, shop=shop, job=tags))
+        assert found == FIRST.model_copy(update={**left, "max_seconds": seconds})
+    assert fit.settings_of(replace(said, job=tags)).max_steps == TEACH.build.max_steps
     assert fit.settings_of(replace(said, shop=plain)) == FIRST
-    assert fit.settings_of(replace(said, shop=partly)) == hurried.build
