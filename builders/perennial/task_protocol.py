@@ -18,6 +18,7 @@ from perennial.types import (
     Precision,
     Scores,
     Signature,
+    Telling,
     Tensors,
 )
 
@@ -224,8 +225,8 @@ class Trainable(Protocol):
 class Searching(Trainable, Protocol):
     """A task whose answers are among documents that it was given."""
 
-    def know(self, model: Module, documents: Mapping[str, str]) -> None:
-        """Compare with these texts, by their ids, from now on."""
+    def know(self, model: Module, documents: Mapping[str, str], tell: Telling) -> None:
+        """Compare with these texts, by their ids, from now on; `tell` whenever some of them were read."""
 
 
 class Compressible(Trainable, Protocol):

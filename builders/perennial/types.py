@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -76,6 +76,8 @@ class Choice:
     features: Array
 
 
+Telling = Callable[[int, int], None]
+"""Told how many of how many are done, for a person who waits."""
 UNTOLD = -100
 """Stands for the class of a piece of a text of which its label says nothing; torch's own mark."""
 MADE_UP = "made up"

@@ -110,6 +110,13 @@ def test_what_is_not_relevant_is_pushed_away(task: Any, tiny_encoder: Path) -> N
     assert likeness("a") - likeness("b") > apart + 0.1
 
 
+def test_who_waits_is_told_how_many_documents_are_read(task: Any, tiny_encoder: Path, tmp_path: Path) -> None:
+    model, told = task.load(tiny_encoder, []), list[tuple[int, int]]()
+    task.know(model, {str(number): f"day {number}" for number in range(70)}, lambda *some: told.append(some))
+    task.write_codec(model, [], tmp_path, 0.0)
+    assert told == [(64, 70), (70, 70)]
+
+
 def test_nothing_that_is_known_costs_nothing(task: Any, tiny_encoder: Path) -> None:
     model = task.load(tiny_encoder, [])
     loss = task.loss(model, [Example(TEXT, "[]"), Example(TEXT, wanting("gone"))])

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from perennial.encoders import graph, vectors
 from perennial.encoders.network import readable
-from perennial.encoders.vectors import Vectors
+from perennial.encoders.vectors import Vectors, unheard
 from perennial.errors import ConfigError
 from perennial.ranking.context import (
     MOST_ITEMS,
@@ -33,6 +33,7 @@ from perennial.ranking.context import (
     parsed,
     rectangle,
 )
+from perennial.types import Telling
 
 SIZE = 64
 OWN, OF_TEXT, OF_USER = 1.0, 0.25, 0.1
@@ -111,7 +112,7 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
     def device(self) -> torch.device:
         return self.own.device
 
-    def know(self, items: Mapping[str, str]) -> None:
+    def know(self, items: Mapping[str, str], tell: Telling = unheard) -> None:
         """Have these items and no others; what is known of one by its id stays. Not while it learns."""
         places = {name: place for place, name in enumerate(self.items)}
         own = _drawn(len(items), OWN, torch.Generator().manual_seed(len(places)))
@@ -126,7 +127,7 @@ class Recommender(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
             else:
                 unread.append((place, text))
         if unread:
-            texts[[place for place, _ in unread]] = self.encoder.known([text for _, text in unread])
+            texts[[place for place, _ in unread]] = self.encoder.known([text for _, text in unread], tell)
         self._have(items)
         self.own, self.texts = nn.Parameter(own), texts
 

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from perennial.encoders.any_task import padded, rows_of
 from perennial.encoders.network import Served, body, mean, readable
 from perennial.errors import ConfigError
+from perennial.types import Telling
 
 Pooling = Literal["mean", "cls"]
 POOLING, MODULES = "1_Pooling/config.json", "modules.json"
@@ -24,13 +25,18 @@ _AT_ONCE = 64
 """Texts run together, of like length."""
 
 
+def unheard(done: int, total: int) -> None:
+    """Nobody waits."""
+
+
 class Vectors(Served):
-    """`documents`, texts by their ids, are what its vectors are compared with."""
+    """`documents`, texts by their ids, are what its vectors are compared with; `tell` hears of each it read."""
 
     def __init__(self, network: Any, tokenizer: Any, pooling: Pooling) -> None:
         super().__init__(network, tokenizer, whole=True)
         self.pooling = pooling
         self.documents: Mapping[str, str] = {}
+        self.tell: Telling = unheard
 
     @property
     def outputs(self) -> Mapping[str, int]:
@@ -47,7 +53,7 @@ class Vectors(Served):
         """Differentiable, (texts, hidden)."""
         return self(*padded(self, rows_of(self, list(texts)))).float()
 
-    def known(self, texts: Sequence[str]) -> Tensor:
+    def known(self, texts: Sequence[str], tell: Telling = unheard) -> Tensor:
         """As `of`, for any number of texts: batched by length, without a gradient, on the CPU."""
         training = self.training
         self.eval()
@@ -57,6 +63,7 @@ class Vectors(Served):
             for start in range(0, len(order), _AT_ONCE):
                 places = order[start : start + _AT_ONCE]
                 found[places] = self.of([texts[place] for place in places]).cpu()
+                tell(start + len(places), len(texts))
         self.train(training)
         return found
 

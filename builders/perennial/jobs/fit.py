@@ -51,7 +51,8 @@ def model_of(run: Run, task: Trainable) -> Any:
     snapshot = run.job.steps["snapshot"]
     model = task.load(_start(run), snapshot["labels"], snapshot.get("further", ()))
     if documents := run.documents():
-        cast(Searching, task).know(model, documents)
+        told = "embedding documents"
+        cast(Searching, task).know(model, documents, lambda done, of: run.report("train", done, of, told))
     return model
 
 
@@ -142,8 +143,6 @@ def _options(run: Run, how: TrainingSettings, metric: str) -> training.Options:
 
 def _leave(run: Run, task: Trainable, model: Any, folder: Path, validation: Sequence[Example]) -> None:
     task.save(model, folder / "checkpoint")
-    if documents := run.documents():
-        run.report("train", 0, 0, f"embedding {len(documents)} documents", at_once=True)
     task.write_codec(model, validation, folder / "codec", run.settings.abstain_below)
 
 

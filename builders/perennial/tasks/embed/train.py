@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from perennial.encoders.any_task import NetworkTask, without_sense, write_tokenizer
-from perennial.encoders.vectors import Vectors, load, save
+from perennial.encoders.vectors import Vectors, load, save, unheard
 from perennial.errors import ConfigError
 from perennial.ranking.index import Index
 from perennial.ranking.judgements import Judgement, parsed
 from perennial.ranking.scores import judge
 from perennial.tasks.embed._scale import SCALE
-from perennial.types import MADE_UP, Example, Scores
+from perennial.types import MADE_UP, Example, Scores, Telling
 
 __all__ = ["EmbedTask"]
 
@@ -45,8 +45,8 @@ class EmbedTask(NetworkTask):
         load(checkpoint)
         return []
 
-    def know(self, model: Vectors, documents: Mapping[str, str]) -> None:
-        model.documents = documents
+    def know(self, model: Vectors, documents: Mapping[str, str], tell: Telling = unheard) -> None:
+        model.documents, model.tell = documents, tell
 
     def made_up(self, model: Vectors, count: int, seed: int) -> list[Example]:
         return [Example(text, NOTHING, source=MADE_UP) for text in without_sense(model, count, seed)]
@@ -119,7 +119,8 @@ class EmbedTask(NetworkTask):
         }
         (folder / "embed.json").write_text(json.dumps(known, indent=2) + "\n")
         names = [*model.documents]
-        Index.of(names, model.known([model.documents[name] for name in names]).numpy()).write(folder)
+        vectors = model.known([model.documents[name] for name in names], model.tell)
+        Index.of(names, vectors.numpy()).write(folder)
 
 
 def _some_of(model: Vectors, judgement: Judgement, seed: str) -> list[str]:

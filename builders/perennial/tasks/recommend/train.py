@@ -14,13 +14,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from perennial.encoders.any_task import TorchSession
 from perennial.encoders.recommender import SIZE, Recommender, export, load, require_items, save
+from perennial.encoders.vectors import unheard
 from perennial.errors import ConfigError
 from perennial.ranking.context import parsed
 from perennial.ranking.index import Index
 from perennial.ranking.judgements import BELOW, Judgement
 from perennial.ranking.judgements import parsed as judged
 from perennial.ranking.scores import judge
-from perennial.types import UNTOLD, Example, Moving, Precision, Scores
+from perennial.types import UNTOLD, Example, Moving, Precision, Scores, Telling
 
 __all__ = ["RecommendTask"]
 
@@ -50,8 +51,8 @@ class RecommendTask:
     def made_up(self, model: Recommender, count: int, seed: int) -> NoReturn:  # noqa: ARG002
         raise ConfigError("nobody's taste can be made up; give --data")
 
-    def know(self, model: Recommender, documents: Mapping[str, str]) -> None:
-        model.know(documents)
+    def know(self, model: Recommender, documents: Mapping[str, str], tell: Telling = unheard) -> None:
+        model.know(documents, tell)
 
     def save(self, model: Recommender, folder: Path) -> None:
         save(model, folder)
