@@ -30,7 +30,8 @@ def unheard(done: int, total: int) -> None:
 
 
 class Vectors(Served):
-    """`documents`, texts by their ids, are what its vectors are compared with; `tell` hears of each it read."""
+    """`documents`, texts by their ids, are what its vectors are compared with; `tell` is told while it reads
+    them."""
 
     def __init__(self, network: Any, tokenizer: Any, pooling: Pooling) -> None:
         super().__init__(network, tokenizer, whole=True)

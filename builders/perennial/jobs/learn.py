@@ -30,7 +30,10 @@ from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Inquiry, Leas
 
 POLL_S = 0.05
 REST = 4
-"""Times the processor time that a turn took: no more than a fifth of a core goes to heads."""
+"""Times the processor time that a turn took: no more than a fifth of a core goes to heads …"""
+QUICK_S = 0.5
+"""… that take longer than this. Quicker ones rest no longer than this either, since who corrects on and on
+should see it within a second."""
 LOOK_S = 0.5
 """How often it is asked what serves, which takes longer than to ask for new rows."""
 PAUSE_S = 1.0
@@ -181,7 +184,7 @@ class FastLoop(threading.Thread):
                         if release:
                             self._turn(service, release)
                     self._explain()
-                    pause = max(POLL_S, REST * (time.thread_time() - began))
+                    pause = max(POLL_S, _rest(time.thread_time() - began))
                 except Fenced:
                     return
                 except Exception as error:
@@ -240,6 +243,10 @@ def why(shop: Workshop, service: str, text: str, most: int) -> dict[str, Any]:
     learner = Learner(shop, bundle, shop.store.head_orders(service))
     learner.recall()
     return learner.why(text, most)
+
+
+def _rest(turn_s: float) -> float:
+    return REST * turn_s if turn_s > QUICK_S else min(REST * turn_s, QUICK_S)
 
 
 def carry_over(run: Run) -> None:
