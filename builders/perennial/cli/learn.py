@@ -77,7 +77,7 @@ def finish(shop: Workshop, job: Job, as_json: bool) -> None:
     if as_json:
         print_json(described(done))
     else:
-        say(f"release {done.release} of {done.service}: {done.state} {done.detail}")
+        say(f"release {done.release} of {done.service}: {': '.join(filter(None, (done.state, done.detail)))}")
     if done.state != "kept":
         raise typer.Exit(1)
 

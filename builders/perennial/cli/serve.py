@@ -45,8 +45,13 @@ def register(app: typer.Typer) -> None:
 def up(
     context: typer.Context,
     sample: Annotated[
-        str, typer.Option(help="What to build first where no service exists yet.")
-    ] = "sentiment",
+        list[str] | None,
+        typer.Option(
+            help="Build this one's service first, unless it is here: sentiment (also where none is here), "
+            "conll, movies, newsgroups or topics. May be given more than once.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start the server and the worker here, and show how they are until Ctrl-C."""
@@ -55,8 +60,9 @@ def up(
     shop = open_workshop(settings_of(context))
     refuse_second(shop)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    if not shop.released():
-        build_sample(shop, sample, quiet=as_json)
+    for name in sample or ([] if shop.released() else ["sentiment"]):
+        if plugins.get("samples", name).service not in shop.released():
+            build_sample(shop, name, quiet=as_json)
     tell = teller(quiet=as_json)
     tell("starting tritonserver and the worker …")
     with Up(shop) as running:
@@ -84,7 +90,7 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     """The default service, from public packages, on the same path as a user's own."""
     sample: Sample = plugins.get("samples", name)(shop.state.folder("samples"))
     tell = teller(quiet)
-    tell(f"no service is here yet: building '{sample.service}'")
+    tell(f"{sample.service!r} is not here yet: building it")
     sample.fetch(tell)
     file = shop.state.folder("samples") / f"{sample.service}.jsonl"
     data.write(file, sample.data())
