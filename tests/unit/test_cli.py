@@ -69,6 +69,7 @@ def test_a_wrong_setting_exits_with_2(
     ("arguments", "said"),
     [
         (("predict", "sentiment", "x"), "no server runs on the state var; start one with `perennial up`"),
+        (("up", "--sample", "movis"), "'movis' is not one of the samples; did you mean 'movies'?"),
         (("rebuild", "sentiment"), "there is no service 'sentiment' (known: none yet)"),
         (("rollback", "sentiment"), "'sentiment' has no serving release"),
         (("tune", "sentiment"), "there is no service 'sentiment' (known: none yet)"),

@@ -100,6 +100,7 @@ def _served(client: Client, bundle: Bundle, texts: Sequence[str]) -> list[list[s
 
 def _correct(client: Client, shop: Workshop, bundle: Bundle, lessons: Sequence[Example]) -> float:
     """Ask, and say what the spans are; seconds from the last to a head that has learned all."""
+    until_learned(shop, bundle)  # a worker that has just started reads the release first
     for lesson in lessons:
         answer = client.tag(bundle.service, lesson.text, timeout=PATIENCE_S)
         client.feedback(answer, [Span(*span) for span in json.loads(lesson.label)])
