@@ -29,11 +29,9 @@ from perennial.task_protocol import Placing
 from perennial.types import Bundle, FeedbackRow, Head, HeadOrders, Inquiry, Lease, Tensors
 
 POLL_S = 0.05
-REST = 4
-"""Times the processor time that a turn took: no more than a fifth of a core goes to heads …"""
-QUICK_S = 0.5
-"""… that take longer than this. Quicker ones rest no longer than this either, since who corrects on and on
-should see it within a second."""
+REST, SOON_S = 4, 0.5
+"""Times the processor time that a turn took, so that a fifth of a core goes to heads; but no longer than
+this or than the turn itself, since who corrects on and on should see it soon: so half a core at most."""
 LOOK_S = 0.5
 """How often it is asked what serves, which takes longer than to ask for new rows."""
 PAUSE_S = 1.0
@@ -246,7 +244,7 @@ def why(shop: Workshop, service: str, text: str, most: int) -> dict[str, Any]:
 
 
 def _rest(turn_s: float) -> float:
-    return REST * turn_s if turn_s > QUICK_S else min(REST * turn_s, QUICK_S)
+    return min(REST * turn_s, max(turn_s, SOON_S))
 
 
 def carry_over(run: Run) -> None:
