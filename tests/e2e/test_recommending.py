@@ -136,8 +136,9 @@ def test_a_service_is_retired_and_comes_back(running: tuple[Installation, dict[s
         def without() -> Any:
             return home.told("status")
 
-        assert SERVICE not in without()["services"]
+        assert (SERVICE in without()["services"], without()["out_of_service"]) == (False, [SERVICE])
         assert within(5, lambda: without()["memory_mb"] < before["memory_mb"] - 50)
         assert home.told("retire", SERVICE) == {"retired": SERVICE, "release": 1}
         home.told("promote", SERVICE, "1")
+        assert without()["out_of_service"] == []
         assert client.recommend(SERVICE, "ann").release == 1

@@ -157,6 +157,7 @@ def described(shop: Workshop, taken: Mapping[str, float]) -> dict[str, Any]:
         "worker": shop.store.lease(WORKER) is not None,
         "memory_mb": round(sum(taken.values())),
         "services": {name: _service(shop, name, taken) for name in shop.released()},
+        "out_of_service": shop.out_of_service(),
     }
 
 
@@ -200,6 +201,8 @@ def _drawn(found: dict[str, Any]) -> Any:
         rows.append((name, service["release"], feedback["fresh"], feedback["waiting"], *taken, said[:80]))
     worker = "up" if found["worker"] else "down"
     title = f"server {server or 'down'}{f', {megabytes:,} MB' if megabytes else ''} · worker {worker}"
+    if found["out_of_service"]:
+        title += f" · out of service: {', '.join(found['out_of_service'])}"
     columns = ("service", "release", "fresh feedback", "waiting", *(("MB",) if megabytes else ()), "last job")
     return table(title, columns, rows)
 

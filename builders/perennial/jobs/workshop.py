@@ -110,9 +110,15 @@ class Workshop:
 
     def released(self) -> list[str]:
         """The services that have a serving release."""
+        return [name for name in self._built() if self.serving(name)]
+
+    def out_of_service(self) -> list[str]:
+        """Those that have releases, none of which serves."""
+        return [name for name in self._built() if self.bundles(name) and not self.serving(name)]
+
+    def _built(self) -> list[str]:
         folder = self.state.root / "releases"
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return [name for name in names if self.serving(name)]
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
 def open_workshop(settings: Settings) -> Workshop:
