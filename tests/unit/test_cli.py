@@ -115,6 +115,7 @@ def test_status_says_that_nothing_runs(
         "worker": False,
         "memory_mb": 0,
         "services": {},
+        "out_of_service": [],
     }
 
 
