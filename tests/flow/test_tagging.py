@@ -53,14 +53,19 @@ def test_corrected_spans_move_the_head_and_other_texts_hardly(shop: Workshop) ->
     assert right(pipeline, known) > 0.85
 
 
-def test_its_head_hears_each_word_alike_unless_the_settings_say(shop: Workshop) -> None:
+def test_its_head_hears_words_as_the_codec_has_it_unless_the_settings_say(shop: Workshop) -> None:
     rows = news_with_spans(20)
-    assert {*taught(shop, rows).solve().of_label} <= {0.0, 1.0}, "of those that have rows"
-    balanced = HeadSettings(ridge=1e-3, balance=0.5)
-    other = workshop(shop.settings.state.parent, TAG.model_copy(update={"head": balanced}))
-    heard = taught(other, rows).solve().of_label
-    outside = heard[pipeline_of(shop.bundle(SERVICE, 1)).codec.classes.index("O")]
-    assert 0 < outside == heard[heard > 0].min() < 1 < heard.max()
+
+    def heard(balance: float | None) -> list[float]:
+        head = HeadSettings(ridge=1e-3, balance=balance)
+        other = workshop(shop.settings.state.parent, TAG.model_copy(update={"head": head}))
+        found = taught(other, rows).solve().of_label
+        outside = found[pipeline_of(shop.bundle(SERVICE, 1)).codec.classes.index("O")]
+        assert outside == found[found > 0].min()
+        return [float(outside), float(found.max())]
+
+    assert heard(0.0) == [1.0, 1.0]
+    assert heard(None) == heard(0.25) and 0.5 < heard(0.25)[0] < 1 < heard(0.25)[1] < heard(0.5)[1]
 
 
 def test_the_rows_that_push_a_word_are_those_that_are_like_it(shop: Workshop) -> None:

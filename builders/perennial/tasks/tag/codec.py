@@ -39,9 +39,10 @@ class TagCodec:
     """
 
     FILES = FILES
-    balance = 0.0
+    balance = 0.25
     """What counts are spans that are right. Of 500 CoNLL sentences in a hurry a head with .5 gained 3.6
-    points of entity F1, with 1 lost 4.4, and with 0 gained 9.5."""
+    points of entity F1, with 1 lost 4.4, with .25 gained 7.2 and with 0 gained 9.5; but of a single sentence
+    one with 0 learned nothing where those with .25 and .5 did."""
 
     def __init__(self, folder: Path) -> None:
         self._known = Known.read(folder)
