@@ -14,7 +14,7 @@ from perennial.types import Example, Rated
 
 __all__ = ["Topics"]
 
-TAUGHT = 2000
+TAUGHT = 4500
 """Of the later posts; the others are the stream."""
 
 
@@ -31,11 +31,11 @@ class Topics(Posts):
         return named
 
     def data(self) -> list[Example]:
-        """2,000 of the later posts."""
+        """4,500 of the later posts: a tenth judges releases, and 200 did not settle whether one was worse."""
         return [Example(text, _wanting(group), source=LATER) for text, group in self._later()[:TAUGHT]]
 
     def stream(self) -> dict[str, list[Rated]]:
-        """The other 5,500 later posts, each judged once: by where it was sent."""
+        """The other 3,000 later posts, each judged once: by where it was sent."""
         rows = [(text, _wanting(group)) for text, group in self._later()[TAUGHT:]]
         return {LATER: [Rated(text, label, (label,)) for text, label in rows]}
 
