@@ -34,11 +34,23 @@ class Session(Protocol):
     def close(self) -> None: ...
 
 
+class WritingSession(Session, Protocol):
+    """An opened engine file of a network that writes: `run` gives whole answers."""
+
+    def write(
+        self, tensors: Tensors, tell: Callable[[Tensors, bool], None], gone: Callable[[], bool]
+    ) -> None:
+        """From another thread `tell` of `engine_out` tensors, and whether they are the last: piece by piece
+        where `engine_in` wants that, else once. `gone` is asked whether nobody waits any more."""
+
+
 class Engine(Protocol):
     """Is made with its options: plain values, each with a default, which settings give by their names."""
 
     repeats: bool
     """Whether the same network and precision make the same bytes."""
+    writes: bool
+    """Whether it builds of a network that writes, and its sessions are `WritingSession`s; else of a graph."""
 
     def available(self) -> str | None:
         """None where it can build here, or what is missing and how to get it."""

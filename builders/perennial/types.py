@@ -40,7 +40,8 @@ class Signature:
     """What flows between the stages of a service.
 
     `request` enters the ensemble, `engine_in` and `carried` leave the tokenizer (`carried` by-passes the
-    engine), `engine_out` leaves the engine, and `answer` leaves the postprocess and the ensemble.
+    engine), `engine_out` leaves the engine, and `answer` leaves the postprocess and the ensemble. Where it
+    `streams`, any number of answers may follow a request.
     """
 
     request: tuple[TensorSpec, ...]
@@ -48,6 +49,7 @@ class Signature:
     carried: tuple[TensorSpec, ...]
     engine_out: tuple[TensorSpec, ...]
     answer: tuple[TensorSpec, ...]
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ class Verdict:
         return self.outcome == "pass"
 
 
-GRAPH, PROGRAM = "model.onnx", "model.pt2"
+GRAPH, PROGRAM, DECODER = "model.onnx", "model.pt2", "decoder"
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A network on its way from training to an engine, in `folder`: as ONNX, and as torch.export saved it.
+    """A network on its way from training to an engine, in `folder`: as ONNX, and as torch.export saved it;
+    or, where it writes, as a Hugging Face folder.
 
     `samples` are real texts as a session takes them, of one row each: a quantiser calibrates on them, and a
     compiler reads from them which lengths to be quick at. `longest` is the most tokens that a session will
@@ -141,6 +144,10 @@ class Exported:
     @property
     def program(self) -> Path:
         return self.folder / PROGRAM
+
+    @property
+    def decoder(self) -> Path:
+        return self.folder / DECODER
 
 
 @dataclass(frozen=True)

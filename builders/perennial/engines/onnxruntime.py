@@ -37,6 +37,7 @@ class OnnxRuntime:
     """
 
     repeats = True
+    writes = False
 
     def __init__(self, device: Literal["cpu", "cuda"] = "cpu") -> None:
         self._cuda = device == "cuda"

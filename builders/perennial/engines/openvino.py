@@ -41,6 +41,7 @@ class OpenVino:
     """
 
     repeats = True
+    writes = False
 
     def available(self) -> str | None:
         missing = [name for name in ("openvino", "nncf", "onnx") if find_spec(name) is None]

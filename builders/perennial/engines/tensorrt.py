@@ -30,6 +30,7 @@ class TensorRT:
     """
 
     repeats = False
+    writes = False
 
     def __init__(self, cache: str = "", refit: bool = False, version_compatible: bool = False) -> None:
         self._cache = _tensorrt.cache_folder(cache, "tensorrt")

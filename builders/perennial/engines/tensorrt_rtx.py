@@ -30,6 +30,7 @@ class TensorRTForRTX:
     """
 
     repeats = False
+    writes = False
 
     def __init__(self, cache: str = "", refit: bool = False) -> None:
         self._skeletons = _tensorrt.cache_folder(cache, "tensorrt_rtx") if refit else None

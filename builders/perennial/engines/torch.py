@@ -42,6 +42,7 @@ class Torch:
     """
 
     repeats = True
+    writes = False
 
     def __init__(self, cuda_graphs: bool = False) -> None:
         self._cuda_graphs = cuda_graphs

@@ -1,0 +1,95 @@
+"""A decoder with room for many texts: its keys and values stay where they are, and each run adds to them.
+
+For ONNX graphs whose attention is `GroupQueryAttention` (an operator of onnxruntime's own), as the builder
+of onnxruntime-genai exports them: it takes from the mask how long each row's text is, and may have one buffer
+for what was and what is, so that a run copies nothing. A row of the buffers is a slot; a run takes slots that
+stand together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perennial.errors import Broken, ConfigError
+from perennial.types import Array
+
+CONFIG, TOKENIZER = "genai_config", "tokenizer"
+"""What an engine file says of itself: JSON in the metadata of its graph."""
+
+
+class Slots:
+    def __init__(self, built: Path, slots: int, length: int, memory_mb: int, threads: int) -> None:
+        """Room for up to `slots` texts of `length` tokens each, no more than `memory_mb` holds."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(built), options, providers=["CPUExecutionProvider"]
+            )
+            known = self._session.get_modelmeta().custom_metadata_map
+            model, self.tokenizer = json.loads(known[CONFIG])["model"], known[TOKENIZER]
+        except Exception as error:  # its exceptions have no base of their own
+            raise Broken(f"{built} does not open: {error}; build the release again") from error
+        decoder, ends = model["decoder"], model["eos_token_id"]
+        self.ends: Collection[int] = frozenset(ends if isinstance(ends, list) else [ends])
+        self.length = min(length, model["context_length"])
+        layers, heads, size = (
+            decoder[name] for name in ("num_hidden_layers", "num_key_value_heads", "head_size")
+        )
+        bytes_each = 2 * layers * heads * size * self.length * np.float32().itemsize
+        self.slots = min(slots, memory_mb * 2**20 // bytes_each)
+        if not self.slots:
+            raise ConfigError(
+                f"memory_mb {memory_mb} holds no text of {self.length} tokens, which takes "
+                f"{bytes_each / 2**20:,.0f} MB; raise it, or lower length"
+            )
+        inputs, outputs = decoder["inputs"], decoder["outputs"]
+        self._kept = {
+            (inputs[f"past_{kind}_names"] % layer, outputs[f"present_{kind}_names"] % layer): np.zeros(
+                (self.slots, heads, self.length, size), np.float32
+            )
+            for layer in range(layers)
+            for kind in ("key", "value")
+        }
+        self._value = onnxruntime.OrtValue.ortvalue_from_numpy
+
+    def read(self, slot: int, tokens: Sequence[int], place: int) -> Array:
+        mask = np.ones((1, place + len(tokens)), np.int64)
+        said: Array = self._run(np.array([tokens], np.int64), mask, slice(slot, slot + 1))[0]
+        return said
+
+    def step(self, tokens: Sequence[int], places: Sequence[int]) -> Array:
+        mask = np.arange(max(places) + 1) <= np.array(places)[:, None]
+        asked = np.array(tokens, np.int64)[:, None]
+        return self._run(asked, mask.astype(np.int64), slice(len(tokens)))
+
+    def move(self, source: int, target: int, length: int) -> None:
+        for kept in self._kept.values():
+            kept[target, :, :length] = kept[source, :, :length]
+
+    def close(self) -> None:
+        del self._session
+        self._kept.clear()
+
+    def _run(self, tokens: Array, mask: Array, slots: slice) -> Array:
+        """The logits (rows, vocabulary) after the last token of each."""
+        bound = self._session.io_binding()
+        bound.bind_cpu_input("input_ids", tokens)
+        bound.bind_cpu_input("attention_mask", mask)
+        for (past, present), kept in self._kept.items():
+            same = self._value(kept[slots])
+            bound.bind_ortvalue_input(past, same)
+            bound.bind_ortvalue_output(present, same)
+        bound.bind_output("logits")
+        self._session.run_with_iobinding(bound)
+        logits: Array = bound.get_outputs()[-1].numpy()[:, -1]
+        return logits

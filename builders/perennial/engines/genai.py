@@ -1,0 +1,99 @@
+"""Networks that write: built by onnxruntime-genai's model builder, with weights of 4 or 8 bits or in float32,
+and run by onnxruntime.
+
+Not by onnxruntime-genai itself: on a CPU its engine (0.18) begins with new texts when all that it writes have
+ended. Knows how to build and open an engine file; leaves what is written when to `writing`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from perennial.engines._building import require_known, whole
+from perennial.engines._slots import CONFIG, TOKENIZER, Slots
+from perennial.errors import Unavailable
+from perennial.types import BackendSpec, Exported, Runtime
+from perennial.writing.session import WritingSession
+
+__all__ = ["GenAi"]
+
+FILENAME = "model.onnx"
+MOST_BYTES = 2**31 - 1
+"""Of a file of protobuf."""
+
+
+class GenAi:
+    """`slots` texts are written at once, each with room for `length` tokens of prompt and answer; fewer where
+    their keys and values would take more than `memory_mb`. Memory is taken as it is used."""
+
+    repeats = True
+    writes = True
+
+    def __init__(self, slots: int = 16, length: int = 2048, memory_mb: int = 2048) -> None:
+        self._room = slots, length, memory_mb
+
+    def available(self) -> str | None:
+        missing = [
+            name for name in ("onnxruntime_genai", "onnx", "torch", "transformers") if find_spec(name) is None
+        ]
+        return f"no {' and no '.join(missing)}: pip install 'perennial[genai]'" if missing else None
+
+    def runs_here(self) -> str | None:
+        missing = [name for name in ("onnxruntime", "tokenizers") if find_spec(name) is None]
+        return f"no {' and no '.join(missing)}: pip install 'perennial[onnxruntime]'" if missing else None
+
+    def precisions(self) -> tuple[str, ...]:
+        return ("int4", "int8", "fp32")
+
+    def build(self, exported: Exported, folder: Path, precision: str) -> Path:
+        """`folder`/model.onnx, which holds the tokenizer too."""
+        require_known(precision, self.precisions())
+        with whole(folder / FILENAME) as part, tempfile.TemporaryDirectory() as scratch:
+            made = Path(scratch, "made")
+            _call_the_builder(exported.decoder, made, precision, Path(scratch, "cache"))
+            _write_as_one(made, part)
+        return folder / FILENAME
+
+    def open(self, built: Path, threads: int) -> WritingSession:
+        from tokenizers import Tokenizer
+
+        slots = Slots(built, *self._room, threads)
+        return WritingSession(slots, Tokenizer.from_str(slots.tokenizer).decode)
+
+    def triton(self, runtime: Runtime, threads: int) -> BackendSpec:
+        return BackendSpec("python", FILENAME)
+
+
+def _call_the_builder(checkpoint: Path, folder: Path, precision: str, cache: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", "hf", "-i", str(checkpoint)),
+        *("-o", str(folder), "-p", precision, "-e", "cpu", "-c", str(cache)),
+        *("--extra_options", "hf_token=false", "prune_lm_head=true"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise Unavailable(f"onnxruntime-genai's builder makes no engine of this network: {reason[:300]}")
+
+
+def _write_as_one(made: Path, file: Path) -> None:
+    """One file of the graph, its weights, and what tells how to run it."""
+    import onnx
+
+    graph = onnx.load(made / "model.onnx")
+    if graph.ByteSize() > MOST_BYTES:
+        raise Unavailable(
+            f"the engine would take {graph.ByteSize() / 2**30:.1f} GB, and a file of ONNX holds 2; choose a "
+            "smaller network"
+        )
+    told = {
+        CONFIG: json.dumps(json.loads((made / "genai_config.json").read_text())),
+        TOKENIZER: (made / "tokenizer.json").read_text("utf-8"),
+    }
+    onnx.helper.set_model_props(graph, told)
+    file.write_bytes(graph.SerializeToString(deterministic=True))
