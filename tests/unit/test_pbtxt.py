@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
@@ -178,3 +180,18 @@ def test_tensors_are_the_same_in_both_runtimes_and_other_with_other_shapes() -> 
 def test_lengths_to_warm_up_at_double_up_to_the_longest() -> None:
     assert buckets(100) == [8, 16, 32, 64]
     assert buckets(4) == []
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_where_answers_stream_the_last_stage_is_given_all_by_the_engine(timed: bool) -> None:
+    """Triton refuses a step whose inputs come partly from a model that may answer more than once."""
+    streaming = replace(SIGNATURE, streams=True)
+    ensemble = parse(ensemble_config("mood", 3, streaming, EMBEDDED, timed=timed))
+    last = ensemble.ensemble_scheduling.step[2]
+    assert ensemble.model_transaction_policy.decoupled
+    assert {source.partition(".")[0] for source in last.input_map.values()} == {"engine"}
+    assert ("STAMPS" in last.input_map) == timed and "HOW" not in last.input_map
+    configs = {stage: parse(text) for stage, text in stage_configs("mood", streaming, EMBEDDED).items()}
+    decoupled = {stage for stage, config in configs.items() if config.model_transaction_policy.decoupled}
+    assert decoupled == {"engine"} and not configs["engine"].response_cache.enable
+    assert set(last.input_map) <= {tensor.name for tensor in configs["engine"].output}

@@ -71,7 +71,12 @@ def stamp(bundle: Bundle, placement: Placement) -> Stamp:
     verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
     codec = codec_class(bundle.folder)
     plan = _plan(bundle, codec, placement)
-    processes: dict[Stage, int] = {"tokenizer": placement.tokenizers, "postprocess": placement.postprocesses}
+    processes: dict[Stage, int] = {
+        "tokenizer": placement.tokenizers,
+        "postprocess": 1
+        if codec.signature.streams
+        else placement.postprocesses,  # two could change the order
+    }
     ensemble = partial(ensemble_config, bundle.service, bundle.release, codec.signature, plan)
     ensembles = {ENSEMBLE: ensemble(), TIMED: ensemble(timed=True)}
     version = partial(_version, bundle, placement)
@@ -79,7 +84,11 @@ def stamp(bundle: Bundle, placement: Placement) -> Stamp:
         stage_configs(bundle.service, codec.signature, plan, processes),
         {
             "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), ensembles),
-            "engine": version("Engine", (*codec.FILES, WARMUP, manifest["file"]), {}),
+            "engine": version(
+                "Writer" if codec.signature.streams else "Engine",
+                (*codec.FILES, WARMUP, manifest["file"]),
+                {},
+            ),
             "postprocess": version("Postprocess", codec.FILES, {}),
         },
     )

@@ -58,7 +58,8 @@ def stage_configs(
             _run_in_python(config, (processes or {}).get(stage, 1))
         # In effect only where the server has a cache. Whatever may change while a release serves is in the
         # stages around it: the key is the model, its version and the very bytes that go in.
-        config.response_cache.enable = stage == "engine"
+        config.response_cache.enable = stage == "engine" and not signature.streams
+        config.model_transaction_policy.decoupled = stage == "engine" and signature.streams
         configs[stage] = _text(config)
     return configs
 
@@ -75,6 +76,7 @@ def ensemble_config(
     name = timed_model(service) if timed else ensemble_model(service)
     config = _model(name, signature.request, outputs["postprocess"])
     config.platform = "ensemble"
+    config.model_transaction_policy.decoupled = signature.streams
     config.version_policy.specific.versions.append(release)
     known = {spec.name: spec.name for spec in signature.request}  # the ensemble's name of each tensor so far
     for stage in STAGES:
@@ -109,16 +111,20 @@ def _flow(
     """What enters and what leaves each stage, with what is told of the time where an engine is given: one
     that is not ours tells nothing."""
     stamps, run_ms, timings = ([STAMPS], [RUN_MS], [TIMINGS, HEAD]) if engine else ([], [], [])
-    request, carried = signature.request, signature.carried
-    engine_in, engine_out = signature.engine_in, signature.engine_out
+    request, carried = [*signature.request], signature.carried
+    if signature.streams:
+        request = [spec for spec in request if not spec.optional]
+    # What a step is given must all come from the one model that may answer more than once.
+    through = [*request, *carried, *stamps] if signature.streams else []
     inputs: dict[Stage, list[TensorSpec]] = {
-        "tokenizer": [*request],
-        "engine": [*engine_in],
-        "postprocess": [*request, *carried, *engine_out, *stamps, *run_ms],
+        "tokenizer": [*signature.request],
+        "engine": [*signature.engine_in, *through],
+        "postprocess": [*request, *carried, *signature.engine_out, *stamps, *run_ms],
     }
+    engine_out = [*signature.engine_out, *through]
     outputs: dict[Stage, list[TensorSpec]] = {
-        "tokenizer": [*engine_in, *carried, *stamps],
-        "engine": [*engine_out, *run_ms] if engine and engine.ours else [*engine_out],
+        "tokenizer": [*signature.engine_in, *carried, *stamps],
+        "engine": [*engine_out, *run_ms] if engine and engine.ours else engine_out,
         "postprocess": [*signature.answer, PREDICTION_ID, *timings],
     }
     return inputs, outputs

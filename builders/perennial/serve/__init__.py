@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from perennial.serve.postprocess import Postprocess
     from perennial.serve.tokenizer import Tokenizer
     from perennial.serve.why import Why
+    from perennial.serve.writer import Writer
 
-__all__ = ["Engine", "Feedback", "Index", "Postprocess", "Tokenizer", "Why"]
+__all__ = ["Engine", "Feedback", "Index", "Postprocess", "Tokenizer", "Why", "Writer"]
 
 
 def __getattr__(name: str) -> Any:

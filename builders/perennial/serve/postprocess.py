@@ -29,7 +29,9 @@ class Postprocess:
             cast(Recalling, self._opened.codec).explore = self._opened.release.explore
         self._key = _key()
         self._looking = looking(self._opened)
-        self._sampling = _sampling(self._opened.release)
+        # Of pieces of an answer each would be kept as if somebody had asked.
+        streams = self._opened.codec.signature.streams
+        self._sampling = None if streams else _sampling(self._opened.release)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         if self._sampling:

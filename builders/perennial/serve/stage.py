@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ PROBE = "probe"
 
 Work = Callable[[Sequence[Tensors]], Sequence[Tensors | Exception]]
 Submit = Callable[[Tensors, Reply], None]
+Tell = Callable[[Tensors | Exception, bool], None]
+"""Given a part of an answer, and whether it is the last one."""
+Gone = Callable[[], bool]
+Write = Callable[[Tensors, Tell, Gone], None]
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,16 @@ def respond_later(requests: Sequence[Any], submit: Submit) -> None:
             reply(error)
 
 
+def respond_in_pieces(requests: Sequence[Any], write: Write) -> None:
+    """As `respond_later`, of a model that may answer a request more than once."""
+    for request in requests:
+        tell, gone = _teller(request)
+        try:
+            write(_read(request), tell, gone)
+        except Exception as error:
+            tell(error, True)
+
+
 def settle(waiting: Sequence[tuple[Tensors, Reply]], work: Work) -> None:
     """What `respond` does, for requests that `respond_later` gave away."""
     results = _each([tensors for tensors, _ in waiting], work)
@@ -86,10 +101,10 @@ def settle(waiting: Sequence[tuple[Tensors, Reply]], work: Work) -> None:
         reply(result)
 
 
-def send(sender: Any, response: Any) -> None:
-    """The one answer to a request. A failure is logged: it must not end the thread that answers the rest."""
+def send(sender: Any, response: Any, last: bool = True) -> None:
+    """An answer to a request. A failure is logged: it must not end the thread that answers the rest."""
     try:
-        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if last else 0)
     except Exception:
         _log.exception("an answer could not be sent")
 
@@ -117,6 +132,21 @@ def _reply(request: Any) -> Reply:
         send(sender, _response(request, result))
 
     return reply
+
+
+def _teller(request: Any) -> tuple[Tell, Gone]:
+    sender, until = (
+        request.get_response_sender(),
+        request.timeout() and time.monotonic() + request.timeout() / 1e6,
+    )
+
+    def tell(result: Tensors | Exception, last: bool) -> None:
+        send(sender, _response(request, result), last)
+
+    def gone() -> bool:
+        return bool(sender.is_cancelled() or (until and time.monotonic() > until))
+
+    return tell, gone
 
 
 def _read(request: Any) -> Tensors:

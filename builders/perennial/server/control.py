@@ -5,6 +5,7 @@ Knows Triton's calls and errors. Leaves what a load means, and when to make it, 
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +92,8 @@ class Control:
     """
 
     def __init__(self, grpc_url: str, secret: str, metrics_url: str = "") -> None:
-        self._triton = grpc.InferenceServerClient(grpc_url.removeprefix("grpc://"))
+        self._url = grpc_url.removeprefix("grpc://")
+        self._triton = grpc.InferenceServerClient(self._url)
         self._secret = {GRPC_SECRET_HEADER: secret}
         self._metrics_url = metrics_url
 
@@ -123,15 +125,26 @@ class Control:
         timeout_s: float = ASK_S,
     ) -> Tensors:
         """The model's outputs; the newest version answers where `version` is None."""
+        inputs = [_input(name, array) for name, array in tensors.items()]
+        told = {"model_version": str(version or ""), "parameters": dict(parameters or {})}
+        decoupled = self._config(model).model_transaction_policy.decoupled
         with _our_errors():
-            result = self._triton.infer(
-                model,
-                [_input(name, array) for name, array in tensors.items()],
-                model_version=str(version or ""),
-                parameters=dict(parameters or {}),
-                client_timeout=timeout_s,
-            )
+            if decoupled:
+                result = self._first(model, inputs, told, timeout_s)
+            else:
+                result = self._triton.infer(model, inputs, client_timeout=timeout_s, **told)
             return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}
+
+    def _first(self, model: str, inputs: Any, told: Mapping[str, Any], timeout_s: float) -> Any:
+        """Of the answers of a model that may give several. In a client of its own, which has one stream."""
+        answers: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        with grpc.InferenceServerClient(self._url) as client:
+            client.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=timeout_s)
+            client.async_stream_infer(model, inputs, **told)
+            result, error = answers.get()
+        if error is not None:
+            raise error
+        return result
 
     def load(self, model: str) -> None:
         """Bring what is new on disk into the server; if that fails (`Broken`), what serves now serves on."""

@@ -1,0 +1,60 @@
+"""The middle stage of a service that writes: the texts of all requests grow side by side, and are answered in
+pieces where they ask for that.
+
+One process with one session, which says who is written when. Who goes away, or runs out of time, makes room.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perennial import plugins
+from perennial.errors import Broken
+from perennial.protocols import WritingSession
+from perennial.serve import stage
+from perennial.serve.polite import politely
+from perennial.timings import RUN_MS, now
+from perennial.types import Tensors
+
+FAILED = b"failed"
+
+
+class Writer:
+    def initialize(self, args: Mapping[str, str]) -> None:
+        opened = politely(lambda: stage.open_release(args))
+        release = opened.release
+        engine = plugins.get("engines", release.engine)(**release.engine_options)
+        cores = release.alone_threads or len(os.sched_getaffinity(0))
+        self._session: WritingSession = engine.open(opened.folder / release.file, cores)
+        self._own = {spec.name for spec in opened.codec.signature.engine_in}
+        politely(lambda: _warm_up(opened, self._session))
+
+    def execute(self, requests: Sequence[Any]) -> None:
+        stage.respond_in_pieces(requests, self._write)
+
+    def finalize(self) -> None:
+        self._session.close()
+
+    def _write(self, asked: Tensors, tell: stage.Tell, gone: stage.Gone) -> None:
+        """What is not the engine's is handed on with each piece (see `pbtxt`)."""
+        began, own = now(), {name: asked.pop(name) for name in self._own if name in asked}
+
+        def told(pieces: Tensors, last: bool) -> None:
+            if FAILED in pieces["finish"]:
+                tell(Broken("the engine failed at this text; the server's log says why"), True)
+                return
+            took = np.full((len(pieces["finish"]), 1), (now() - began) / 1e6, np.float32)
+            tell({**pieces, **asked, RUN_MS.name: took}, last)
+
+        self._session.write(own, told, gone)
+
+
+def _warm_up(opened: stage.Opened, session: WritingSession) -> None:
+    """With one of the release's own texts, the longest: the first run allocates memory."""
+    asked = opened.warmup()[-1:]
+    for encoded in opened.codec.encode(asked):
+        session.run({spec.name: encoded[spec.name] for spec in opened.codec.signature.engine_in})
