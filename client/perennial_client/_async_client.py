@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from types import TracebackType
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
+from perennial_client import _wire
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect_async
-from perennial_client._types import About, Answer, Embedded, Feedback, Found, Recommended, Said, Tagged, Why
+from perennial_client._types import (
+    About,
+    Answer,
+    Embedded,
+    Feedback,
+    Found,
+    Generated,
+    Message,
+    Options,
+    Recommended,
+    Said,
+    Tagged,
+    Why,
+)
 from perennial_client._wire import Reply
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 T = TypeVar("T")
 
@@ -119,6 +137,46 @@ class AsyncClient:
     ) -> Recommended:
         return await self._run(self._calls.recommend(service, user, items, top_k, timeout))
 
+    @overload
+    async def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: Literal[False] = False,
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generated: ...
+
+    @overload
+    async def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: Literal[True],
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[Generated]: ...
+
+    async def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: bool = False,
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generated | AsyncIterator[Generated]:
+        """As `Client.generate`; of a stream an iterator, to read with `async for`."""
+        text = _wire.prompt(asked, raw, options)
+        if stream:
+            return self._pieces(service, text, timeout)
+        return await self._run(self._calls.generate(service, text, timeout))
+
     async def feedback(
         self,
         about: About,
@@ -163,6 +221,13 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _pieces(self, service: str, text: str, timeout: float | None) -> AsyncIterator[Generated]:
+        async with aclosing(
+            self._transport.stream(*self._calls.in_pieces(service, text, timeout))
+        ) as replies:
+            async for reply in replies:
+                yield _wire.written(service, text, reply)
 
     async def _run(self, steps: Steps[T]) -> T:
         try:

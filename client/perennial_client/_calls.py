@@ -13,8 +13,8 @@ from typing import TypeAlias, TypeVar
 from perennial_client import _wire
 from perennial_client._errors import BadRequest, Conflict, DeadlineExceeded, NotFound, Unavailable
 from perennial_client._retry import ATTEMPTS, Budget, Deadline, pause_after
-from perennial_client._types import Answer, Embedded, Feedback, Found, Recommended, Tagged, Why
-from perennial_client._wire import Call, Ready, Reply
+from perennial_client._types import Answer, Embedded, Feedback, Found, Generated, Recommended, Tagged, Why
+from perennial_client._wire import Call, Infer, Ready, Reply
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -93,6 +93,14 @@ class Calls:
         text = _wire.context(user, items)
         reply = yield from self._send(_wire.suggestions(service, [text], top_k), self._deadline(timeout))
         return _wire.recommended(service, [text], reply)[0]
+
+    def generate(self, service: str, text: str, timeout: float | None) -> Steps[Generated]:
+        reply = yield from self._send(_wire.to_write(service, text, stream=False), self._deadline(timeout))
+        return _wire.written(service, text, reply)
+
+    def in_pieces(self, service: str, text: str, timeout: float | None) -> tuple[Infer, float]:
+        """What to ask, and for how long; once, since what was read of a stream is not to be read again."""
+        return _wire.to_write(service, text, stream=True), self._deadline(timeout).left()
 
     def feedback(self, row: Feedback, timeout: float | None) -> Steps[str]:
         (receipt,) = yield from self.feedback_many([row], timeout)

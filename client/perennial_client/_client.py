@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
+from perennial_client import _wire
 from perennial_client._calls import Calls, Pause, Send, Steps
 from perennial_client._errors import PerennialClientError
 from perennial_client._transport import connect
-from perennial_client._types import About, Answer, Embedded, Feedback, Found, Recommended, Said, Tagged, Why
+from perennial_client._types import (
+    About,
+    Answer,
+    Embedded,
+    Feedback,
+    Found,
+    Generated,
+    Message,
+    Options,
+    Recommended,
+    Said,
+    Tagged,
+    Why,
+)
 from perennial_client._wire import Reply
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 T = TypeVar("T")
 
@@ -147,6 +165,52 @@ class Client:
         """
         return self._run(self._calls.recommend(service, user, items, top_k, timeout))
 
+    @overload
+    def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: Literal[False] = False,
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generated: ...
+
+    @overload
+    def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: Literal[True],
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Generated]: ...
+
+    def generate(
+        self,
+        service: str,
+        asked: str | Sequence[Message],
+        *,
+        stream: bool = False,
+        raw: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generated | Iterator[Generated]:
+        """What a service that generates answers: to what a user says, or to a conversation; or, `raw`, how it
+        goes on with a text, without the model's chat template. With `stream` the pieces of it as they come;
+        who stops reading takes the question back. What is not given is as the service has it.
+
+        >>> client.generate("chat", "Name a colour.", max_tokens=8).completion  # doctest: +SKIP
+        'Blue.'
+        """
+        text = _wire.prompt(asked, raw, options)
+        if stream:
+            return self._pieces(service, text, timeout)
+        return self._run(self._calls.generate(service, text, timeout))
+
     def feedback(
         self,
         about: About,
@@ -214,6 +278,11 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pieces(self, service: str, text: str, timeout: float | None) -> Iterator[Generated]:
+        with closing(self._transport.stream(*self._calls.in_pieces(service, text, timeout))) as replies:
+            for reply in replies:
+                yield _wire.written(service, text, reply)
 
     def _run(self, steps: Steps[T]) -> T:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class PerennialClientError(Exception):
     """Base of every error of the client. Raised itself where the server failed on a sound request."""
@@ -32,6 +34,20 @@ _WAY_OUT = {
     Unavailable: "is the server up? if it is, it is overloaded: try again later",
     PerennialClientError: "the server failed, not the request: see its log",
 }
+
+
+_IN_WORDS: Mapping[str, type[PerennialClientError]] = {
+    "unknown model": NotFound,
+    "wait to be written": Unavailable,
+    "rows wait": Unavailable,
+    "the engine failed": PerennialClientError,
+}
+
+
+def kind_in_words(reason: str) -> type[PerennialClientError]:
+    """Of an error within a stream, of which Triton tells the words alone. (A header has its gRPC end a stream
+    with the status instead, and 2.51 soon crashed at that.)"""
+    return next((kind for words, kind in _IN_WORDS.items() if words in reason), BadRequest)
 
 
 def failure(kind: type[PerennialClientError], url: str, reason: str) -> PerennialClientError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
     failure,
+    kind_in_words,
 )
 from perennial_client._wire import Call, Infer, Ready, Reply, Tensor
 
@@ -37,7 +38,7 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
-_CONTENTS = {"BYTES": "bytes_contents", "INT32": "int_contents"}
+_CONTENTS = {"BYTES": "bytes_contents", "INT32": "int_contents", "BOOL": "bool_contents"}
 
 
 class GrpcTransport:
@@ -47,11 +48,23 @@ class GrpcTransport:
         self._stub = GRPCInferenceServiceStub(self._channel)
 
     def send(self, call: Call, timeout: float) -> Reply:
+        if isinstance(call, Infer) and call.in_pieces:
+            return next(self.stream(call, timeout))
         method, message = _request(self._stub, call)
         try:
             return _reply(self._url, call, method(message, timeout=timeout))
         except grpc.RpcError as error:
             raise _failure(self._url, error) from error
+
+    def stream(self, call: Infer, timeout: float) -> Generator[Reply, None, None]:
+        replies = self._stub.ModelStreamInfer(iter([infer_request(call)]), timeout=timeout)
+        try:
+            for reply in replies:
+                yield _piece(self._url, reply)
+        except grpc.RpcError as error:
+            raise _failure(self._url, error) from error
+        finally:
+            replies.cancel()
 
     def close(self) -> None:
         self._channel.close()
@@ -66,14 +79,30 @@ class AsyncGrpcTransport:
         self._stub: Any = None
 
     async def send(self, call: Call, timeout: float) -> Reply:
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(urlsplit(self._url).netloc, options=_OPTIONS)
-            self._stub = GRPCInferenceServiceStub(self._channel)
+        if isinstance(call, Infer) and call.in_pieces:
+            return await anext(self.stream(call, timeout))
+        self._open()
         method, message = _request(self._stub, call)
         try:
             return _reply(self._url, call, await method(message, timeout=timeout))
         except grpc.RpcError as error:
             raise _failure(self._url, error) from error
+
+    async def stream(self, call: Infer, timeout: float) -> AsyncGenerator[Reply, None]:
+        self._open()
+        replies = self._stub.ModelStreamInfer(iter([infer_request(call)]), timeout=timeout)
+        try:
+            async for reply in replies:
+                yield _piece(self._url, reply)
+        except grpc.RpcError as error:
+            raise _failure(self._url, error) from error
+        finally:
+            replies.cancel()
+
+    def _open(self) -> None:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(urlsplit(self._url).netloc, options=_OPTIONS)
+            self._stub = GRPCInferenceServiceStub(self._channel)
 
     async def close(self) -> None:
         if self._channel is not None:
@@ -114,6 +143,12 @@ def _reply(url: str, call: Call, response: Any) -> Reply:
     raise failure(Unavailable, url, f"{call.model!r} is not ready")
 
 
+def _piece(url: str, reply: Any) -> Reply:
+    if reason := reply.error_message:
+        raise failure(kind_in_words(reason), url, reason)
+    return infer_reply(reply.infer_response)
+
+
 def _failure(url: str, error: grpc.RpcError) -> PerennialClientError:
     return failure(_KINDS.get(error.code(), PerennialClientError), url, error.details() or error.code().name)
 
@@ -131,5 +166,6 @@ def _strings(raw: bytes) -> list[str]:
 _DECODE: dict[str, Callable[[bytes], Sequence[Any]]] = {
     "BYTES": _strings,
     "FP32": lambda raw: struct.unpack(f"<{len(raw) // 4}f", raw),
+    "INT32": lambda raw: struct.unpack(f"<{len(raw) // 4}i", raw),
     "BOOL": lambda raw: [byte != 0 for byte in raw],
 }

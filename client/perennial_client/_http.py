@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +23,7 @@ from perennial_client._errors import (
     PerennialClientError,
     Unavailable,
     failure,
+    kind_in_words,
 )
 from perennial_client._wire import Call, Infer, Ready, Reply, Tensor
 
@@ -37,6 +39,7 @@ _KINDS: dict[int, type[PerennialClientError]] = {
 }
 
 # Triton answers in gzip where it may, which costs more than it saves on a reply of some 300 bytes.
+_EVENT = "data:"
 _HEADERS = {"content-type": "application/json", "accept-encoding": "identity"}
 
 AnyClient = TypeVar("AnyClient", httpx.Client, httpx.AsyncClient)
@@ -54,6 +57,24 @@ def infer_body(call: Infer) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
+def generate_body(call: Infer) -> bytes:
+    """The body of Triton's extension for models that give several replies: one value of each input."""
+    asked = {name: tensor.values[0] for name, tensor in call.inputs.items()}
+    return json.dumps(asked, ensure_ascii=False).encode()
+
+
+def generate_reply(event: str, call: Infer) -> Reply:
+    """The tensors of one event of a stream; `ValueError` where it tells of an error."""
+    said = json.loads(event)
+    if "error" in said:
+        raise ValueError(said["error"])
+    rows = {name: said[name] if isinstance(said[name], list) else [said[name]] for name in call.outputs}
+    return {name: Tensor(_DTYPES[type(row[0])], (1, len(row)), row) for name, row in rows.items()}
+
+
+_DTYPES: Mapping[type, Literal["BYTES", "INT32", "FP32"]] = {str: "BYTES", int: "INT32", float: "FP32"}
+
+
 def infer_reply(body: bytes) -> Reply:
     """The tensors of a reply's body."""
     outputs = json.loads(body)["outputs"]
@@ -66,11 +87,27 @@ class HttpTransport:
         self._client = httpx.Client(base_url=url, headers=_HEADERS, verify=_tls(url))
 
     def send(self, call: Call, timeout: float) -> Reply:
+        if isinstance(call, Infer) and call.in_pieces:
+            return next(self.stream(call, timeout))
         try:
             response = self._client.send(_request(self._client, call, timeout))
         except httpx.TransportError as error:
             raise _lost(self._url, error) from error
         return _reply(self._url, call, response)
+
+    def stream(self, call: Infer, timeout: float) -> Generator[Reply, None, None]:
+        request = _request(self._client, call, timeout)
+        try:
+            response = self._client.send(request, stream=True)
+            with closing(response):
+                if response.status_code != 200:
+                    response.read()
+                    raise _refused(self._url, response)
+                for line in response.iter_lines():
+                    if line.startswith(_EVENT):
+                        yield _event(self._url, line, call)
+        except httpx.TransportError as error:
+            raise _lost(self._url, error) from error
 
     def close(self) -> None:
         self._client.close()
@@ -82,11 +119,27 @@ class AsyncHttpTransport:
         self._client = httpx.AsyncClient(base_url=url, headers=_HEADERS, verify=_tls(url))
 
     async def send(self, call: Call, timeout: float) -> Reply:
+        if isinstance(call, Infer) and call.in_pieces:
+            return await anext(self.stream(call, timeout))
         try:
             response = await self._client.send(_request(self._client, call, timeout))
         except httpx.TransportError as error:
             raise _lost(self._url, error) from error
         return _reply(self._url, call, response)
+
+    async def stream(self, call: Infer, timeout: float) -> AsyncGenerator[Reply, None]:
+        request = _request(self._client, call, timeout)
+        try:
+            response = await self._client.send(request, stream=True)
+            async with aclosing(response):
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _refused(self._url, response)
+                async for line in response.aiter_lines():
+                    if line.startswith(_EVENT):
+                        yield _event(self._url, line, call)
+        except httpx.TransportError as error:
+            raise _lost(self._url, error) from error
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -118,7 +171,11 @@ def _request(client: AnyClient, call: Call, timeout: float) -> httpx.Request:
     extensions = {"timeout": _Until(timeout)}
     if isinstance(call, Ready):
         return client.build_request("GET", f"{path}/ready", extensions=extensions)
-    return client.build_request("POST", f"{path}/infer", content=infer_body(call), extensions=extensions)
+    if call.in_pieces:
+        path, content = f"{path}/generate_stream", generate_body(call)
+    else:
+        path, content = f"{path}/infer", infer_body(call)
+    return client.build_request("POST", path, content=content, extensions=extensions)
 
 
 def _reply(url: str, call: Call, response: httpx.Response) -> Reply:
@@ -127,14 +184,25 @@ def _reply(url: str, call: Call, response: httpx.Response) -> Reply:
             return {}
         raise failure(Unavailable, url, f"{call.model!r} is not ready")
     if response.status_code != 200:
-        reason = _reason(response)
-        raise failure(_kind(response.status_code, reason), url, reason)
+        raise _refused(url, response)
     try:
         return infer_reply(response.content)
     except (ValueError, KeyError, TypeError) as error:
         raise failure(
             PerennialClientError, url, f"not a reply of Triton's: {response.text[:200]!r}"
         ) from error
+
+
+def _event(url: str, line: str, call: Infer) -> Reply:
+    try:
+        return generate_reply(line.removeprefix(_EVENT), call)
+    except (ValueError, KeyError, TypeError) as error:
+        raise failure(kind_in_words(str(error)), url, str(error)) from error
+
+
+def _refused(url: str, response: httpx.Response) -> PerennialClientError:
+    reason = _reason(response)
+    return failure(_kind(response.status_code, reason), url, reason)
 
 
 def _kind(status: int, reason: str) -> type[PerennialClientError]:
@@ -147,7 +215,7 @@ def _kind(status: int, reason: str) -> type[PerennialClientError]:
 def _reason(response: httpx.Response) -> str:
     """What Triton says of an error, or, where a front proxy speaks, the status."""
     try:
-        return str(response.json()["error"])
+        return str(json.loads(response.text.removeprefix(_EVENT))["error"])
     except (ValueError, KeyError, TypeError):
         return f"{response.status_code} {response.reason_phrase}"
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from perennial_client._errors import BadRequest
-from perennial_client._wire import Call, Reply
+from perennial_client._wire import Call, Infer, Reply
 
 
 class Transport(Protocol):
     def send(self, call: Call, timeout: float) -> Reply:
-        """The reply, or a `PerennialClientError`, within `timeout` seconds."""
+        """The reply, or a `PerennialClientError`, within `timeout` seconds; of one in pieces the first."""
+
+    def stream(self, call: Infer, timeout: float) -> Generator[Reply, None, None]:
+        """The replies as they come, within `timeout` seconds. Closed early, it takes the question back."""
 
     def close(self) -> None: ...
 
@@ -19,6 +23,9 @@ class Transport(Protocol):
 class AsyncTransport(Protocol):
     async def send(self, call: Call, timeout: float) -> Reply:
         """As `Transport.send`."""
+
+    def stream(self, call: Infer, timeout: float) -> AsyncGenerator[Reply, None]:
+        """As `Transport.stream`."""
 
     async def close(self) -> None: ...
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 from uuid import uuid4
 
 from perennial_client._errors import BadRequest
@@ -49,6 +49,48 @@ class Answer:
     def said(self) -> str:
         """What it says, as feedback would; nothing where it abstained."""
         return self.label or ""
+
+
+Message: TypeAlias = Mapping[str, str]
+"""Of a conversation: `role` (system, user, assistant) and `content`."""
+
+
+class Options(TypedDict, total=False):
+    """How a text is to be written; what is left out is as the service has it. A `temperature` of 0 takes the
+    likeliest token each time, and `stop` are strings that end it."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    top_k: int
+    repetition_penalty: float
+    seed: int
+    stop: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a service wrote, or, of a stream, a piece of it that follows the one before.
+
+    `finish_reason` is "stop" where it came to an end or to a stop string, "length" where it was as long as it
+    may be, and None while more pieces come. `score` is how likely the model held its tokens, by the geometric
+    mean of their probabilities. `completion_tokens` counts those so far. The other fields are as in `Answer`.
+    """
+
+    completion: str
+    finish_reason: str | None
+    score: float
+    prompt_tokens: int
+    completion_tokens: int
+    prediction_id: str
+    text: str
+    service: str
+    release: int
+
+    @property
+    def said(self) -> str:
+        """What it says, as feedback would."""
+        return self.completion
 
 
 @dataclass(frozen=True)
@@ -221,7 +263,7 @@ class Why:
 Said: TypeAlias = "str | Span | Sequence[Span] | Judged | Sequence[Judged]"
 """What feedback may say: a label, or the id of the right document; all spans of a text, or one of them; or
 what a user says of one document or of several."""
-About: TypeAlias = "Answer | Tagged | Found | Embedded | Recommended | str"
+About: TypeAlias = "Answer | Tagged | Found | Embedded | Recommended | Generated | str"
 
 
 @dataclass(frozen=True)

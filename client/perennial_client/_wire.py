@@ -17,7 +17,9 @@ from perennial_client._types import (
     Embedded,
     Feedback,
     Found,
+    Generated,
     Hit,
+    Message,
     Recommended,
     Span,
     Suggestion,
@@ -40,6 +42,7 @@ _ANSWER = ("LABEL", "SCORE", "TOP_LABELS", "TOP_SCORES")
 _TIMINGS = "TIMINGS"
 _FOUND = ("DOCUMENTS", "SCORES")
 _SUGGESTED = (*_FOUND, "PROPENSITIES")
+_WRITTEN = ("COMPLETION", "FINISH_REASON", "SCORE", "TOKENS", "PREDICTION_ID")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Infer:
     model: str
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
+    in_pieces: bool = False
+    """Whether the model may give several replies: another call of the protocols', also where it gives one."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,37 @@ def recommended(service: str, texts: Sequence[str], reply: Reply) -> list[Recomm
         )
         for i, common in enumerate(_common(service, texts, reply))
     ]
+
+
+def prompt(asked: str | Sequence[Message], raw: bool, options: Mapping[str, Any]) -> str:
+    """What a service that generates is asked, as a text."""
+    if isinstance(asked, str) and not (raw or options):
+        return asked
+    messages = [{"role": "user", "content": asked}] if isinstance(asked, str) else list(asked)
+    said: dict[str, Any] = {"prompt": asked} if raw else {"messages": messages}
+    return json.dumps({**said, **options}, ensure_ascii=False)
+
+
+def to_write(service: str, text: str, stream: bool) -> Infer:
+    inputs = {"TEXT": _strings([text]), "STREAM": Tensor("BOOL", (1, 1), [stream])}
+    return Infer(service, inputs, _WRITTEN, in_pieces=True)
+
+
+def written(service: str, text: str, reply: Reply) -> Generated:
+    ((completion,), (finish,), (score,), tokens, (prediction_id,)) = (
+        _rows(reply, name, 1)[0] for name in _WRITTEN
+    )
+    return Generated(
+        completion=completion,
+        finish_reason=finish or None,
+        score=score,
+        prompt_tokens=tokens[0],
+        completion_tokens=tokens[1],
+        prediction_id=prediction_id,
+        text=text,
+        service=service,
+        release=_release(prediction_id),
+    )
 
 
 def documents(service: str, changes: Sequence[tuple[str, str | None]]) -> Infer:
