@@ -116,7 +116,7 @@ def usable(
 ) -> Iterator[tuple[str, Engine]]:
     for name, options in engines:
         label = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
-        if reason := unusable(name, options):
+        if reason := unusable(name, "classify", options):
             left_out.append(f"{label}: {reason}")
         else:
             yield label, engine_of(name, options)

@@ -51,6 +51,14 @@ def built_tagger(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def built_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `built`, of a tiny service that generates."""
+    from flow.workshops import build_writer
+
+    return build_writer(tmp_path_factory.mktemp("built-writer"))
+
+
+@pytest.fixture(scope="session")
 def built_searcher(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `built`, of a tiny service that embeds."""
     from flow.workshops import build_searcher

@@ -6,7 +6,7 @@ import json
 import string
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from perennial.types import Example
 
@@ -82,6 +82,65 @@ def tiny_tagger(folder: Path, temperature: float = 1.0, threshold: float = 0.0) 
     (folder / "labels.json").write_text(json.dumps(known))
     calibration = {"temperature": temperature, "threshold": threshold, "slope": 0.25}
     (folder / "calibration.json").write_text(json.dumps(calibration))
+    return folder
+
+
+TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('there is no ' + message['role']) }}{% endif %}"
+    "<{{ message['role'] }}>{{ message['content'] }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def tiny_letters() -> Tokenizer:
+    """A token for each byte, and those that frame a conversation."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True) for token in ("<end>", "<system>", "<user>", "<assistant>")]
+    )
+    return tokenizer
+
+
+def tiny_chat(folder: Path) -> Path:
+    """The files of a `generate` codec, written without torch."""
+    from perennial.writing.chat import Chat
+
+    folder.mkdir(parents=True, exist_ok=True)
+    Chat(tiny_letters(), TEMPLATE, {"eos_token": "<end>"}).write(folder)
+    return folder
+
+
+def tiny_writer(folder: Path) -> Path:
+    """A Hugging Face folder: Llama of 2 layers, hidden size 64 and 256 positions, which writes nonsense."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)
+    tokenizer = tiny_letters()
+    end = tokenizer.token_to_id("<end>")
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder)
     return folder
 
 

@@ -69,6 +69,9 @@ class Codec(Protocol):
     def told(self, answers: Sequence[Tensors]) -> list[tuple[str, float]]:
         """For each text what a person would read of its answer, in a word, and how sure it is, in [0, 1]."""
 
+    def probes(self, examples: Sequence[Example]) -> list[Example]:
+        """By whose answers an engine file is compared with its network, and its speed is measured."""
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         """(`told_apart`, `told_apart`): for each that is right, by row, how often each was answered, or was
         the best of an abstention."""
@@ -154,6 +157,8 @@ class Labels(Protocol):
     """Whether a label names documents, which a build is given."""
     of_users: bool
     """Whether a text says who asks, so that the codec is a `Recalling` one."""
+    writes: bool
+    """Whether an answer is written, token by token, and may come in pieces."""
 
 
 class Trainable(Protocol):

@@ -12,11 +12,12 @@ from perennial import plugins
 from perennial.errors import BadRequest
 from perennial.task_protocol import Codec
 from perennial.types import Array, Example, Tensors, TensorSpec, text_tensor
-from tiny import asking, tiny_codec, tiny_recommender, tiny_searcher, tiny_tagger
+from tiny import asking, tiny_chat, tiny_codec, tiny_recommender, tiny_searcher, tiny_tagger
 
 FILES: dict[str, Callable[[Path], Path]] = {
     "classify": tiny_codec,
     "embed": tiny_searcher,
+    "generate": tiny_chat,
     "recommend": tiny_recommender,
     "tag": tiny_tagger,
 }
@@ -65,6 +66,8 @@ def _shape(codec: Codec, encoded: Tensors) -> tuple[int, int]:
 
 def _made_up(rng: np.random.Generator, spec: TensorSpec, batch: int, tokens: int) -> Array:
     shape = (batch, *(tokens if size == -1 else size for size in spec.shape))
+    if spec.dtype == "BYTES":
+        return text_tensor([f"word {number}" for number in rng.integers(9, size=batch)])
     return rng.standard_normal(shape).astype(DTYPES[spec.dtype])
 
 

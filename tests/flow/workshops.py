@@ -15,7 +15,7 @@ from perennial.jobs.rebuild import rebuild
 from perennial.jobs.workshop import Workshop, open_workshop, pipeline_of
 from perennial.store_protocol import WORKER
 from perennial.types import Example, FeedbackRow, Job, Lease, NewFeedback
-from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, wanting
+from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, tiny_writer, wanting
 
 SERVICE = "tone"
 TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
@@ -104,6 +104,11 @@ def build_tagger(encoder: Path, folder: Path) -> Path:
     """As `build_first`, of a service that finds the tone words."""
     rows = ({"text": row.text, "label": json.loads(row.label)} for row in tiny_spans(1500))
     return built(workshop(folder, TAG), folder, "tag", encoder, rows)
+
+
+def build_writer(folder: Path) -> Path:
+    """As `build_first`, of a service that generates, given as it is."""
+    return built(workshop(folder), folder, "generate", tiny_writer(folder / "given"), [])
 
 
 def build_searcher(encoder: Path, folder: Path) -> Path:

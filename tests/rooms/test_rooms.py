@@ -51,6 +51,7 @@ FENCES = {
         "task_protocol.py",
         "tasks/*/train.py",
         "encoders/*",
+        "writing/network.py",
         "learners/*",
         "recipes/*",
         "jobs/between.py",
@@ -63,7 +64,8 @@ FENCES = {
         "engines/_torch_*.py",
     ),
     "accelerate": ("jobs/training.py",),
-    "transformers": ("encoders/network.py",),
+    "transformers": ("encoders/network.py", "writing/network.py"),
+    "jinja2": ("writing/chat.py",),
     "peft": ("encoders/moving.py",),
     "onnx": ("encoders/graph.py", "engines/*.py"),
     "onnxruntime": ("engines/onnxruntime.py", "engines/_*.py"),
@@ -131,7 +133,11 @@ def _may_import(family: str, name: str) -> bool:
             name.removeprefix(f"perennial.{own}").removeprefix(".").startswith("_")
             or name == f"perennial.{own}"
         )
-    beside = {"publishers": ("repository",), **dict.fromkeys(TASKS, ("encoders", "ranking"))}
+    beside = {
+        "engines": ("writing",),
+        "publishers": ("repository",),
+        **dict.fromkeys(TASKS, ("encoders", "ranking", "writing")),
+    }
     return first in GROUND or (first in beside.get(family, ()) and bool(rest))
 
 
@@ -241,6 +247,7 @@ def test_every_module_imports_without_the_heavy_libraries() -> None:
         and path.name != "env.py"  # alembic runs it, inside a migration
         and not path.match("tasks/*/train.py")
         and (path.name == "tokens.py" or not path.match("encoders/*.py"))
+        and not path.match("writing/network.py")
         and not path.match("serve/*.py")
     ]
     _import_each(light, HEAVY)

@@ -12,9 +12,12 @@ from perennial.types import Moving
 
 RANK, ALPHA = 8, 16
 """Hu et al., "LoRA", arXiv:2106.09685, on the matrices that it adapts: query and value."""
-_ADAPTED = ("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q", "v", "in_proj", "Wqkv")
+_ADAPTED = (
+    *("query", "value", "query_proj", "value_proj", "q_lin", "v_lin", "q", "v", "in_proj", "Wqkv"),
+    *("q_proj", "v_proj"),
+)
 """Their names in BERT and its kin, DeBERTa, DistilBERT and MPNet; with the key in one matrix in DeBERTa's
-first version and ModernBERT. peft's own list lacks half of these."""
+first version and ModernBERT; and in Llama and its kin. peft's own list lacks half of these."""
 
 
 def freeze(model: Encoder, but: Moving, last_layers: int) -> None:

@@ -18,7 +18,7 @@ from perennial.pipeline import Pipeline, Remembered
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
 from perennial.task_protocol import Compressible
-from perennial.types import GRAPH, Example, Tensors
+from perennial.types import Example, Tensors
 
 LATENCY_TEXTS = 100
 LOOKS_BACK = 1000
@@ -106,7 +106,9 @@ def _give_head(run: Run, serving: Pipeline, held_out: dict[str, list[Example]]) 
 
 
 def _write_confusion(run: Run, candidate: Predictor, held_out: dict[str, list[Example]]) -> None:
-    """For a person; also of a candidate that is then refused."""
+    """For a person; also of a candidate that is then refused. Of a task that tells nothing apart, none."""
+    if not candidate.codec.told_apart:
+        return
     matrices = {
         name: candidate.codec.confusion(candidate.answers([row.text for row in examples]), examples)
         for name, examples in held_out.items()
@@ -126,7 +128,7 @@ def _looks(run: Run, judged_by: str) -> int:
 def export(run: Run) -> Result:
     with run.fresh("export") as folder:
         trainable(run.task).export(_model(run), folder)
-        return {"bytes": (folder / GRAPH).stat().st_size}
+        return {"bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())}
 
 
 def judge_parity(run: Run) -> Result:
@@ -135,8 +137,8 @@ def judge_parity(run: Run) -> Result:
     On all texts that judge: on 500 of them chance alone refused int8, which changes 4 answers in 100, of a
     good release, and in float32 it was then too slow to serve.
     """
-    texts = [*run.judging(), *run.read("validation")]
-    checkpoint, tried = _checkpoint(run), []
+    checkpoint, tried = Remembered(_checkpoint(run)), []
+    texts = checkpoint.codec.probes([*run.judging(), *run.read("validation")])
     for choice in run.job.steps["engine"]["choices"]:
         candidate = _pipeline(run, _open(run, choice))
         result = _judge(run, "parity", candidate, checkpoint, {"parity": texts, "golden": texts})
@@ -148,9 +150,10 @@ def judge_parity(run: Run) -> Result:
 
 def judge_latency(run: Run) -> Result:
     """The chosen engine file against the serving release's, in the same run."""
-    texts = run.judging()[:LATENCY_TEXTS]
+    candidate = chosen(run)
+    texts = candidate.codec.probes(run.judging())[:LATENCY_TEXTS]
     return _judge(
-        run, "latency", chosen(run), _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
+        run, "latency", candidate, _serving(run), {"latency": texts}, ratio=run.settings.latency_ratio
     )
 
 

@@ -16,11 +16,13 @@ from perennial.errors import PerennialError, Unavailable
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import NO_OPTIONS, codec_of, engine_of
 from perennial.pipeline import engine_inputs
+from perennial.plugins import labels_of
 from perennial.protocols import Engine
 from perennial.speed import speed
 from perennial.types import Bundle, Exported
 
-FIRST = "onnxruntime"
+FIRST = {False: "onnxruntime", True: "genai"}
+"""Of a service's first release, by whether it writes."""
 SAMPLES = 300
 
 Choice = Mapping[str, Any]
@@ -54,7 +56,7 @@ def built(run: Run, choice: Choice) -> Path:
 
 def asked_for(run: Run, serving: Bundle | None) -> str:
     """A name, or `auto`."""
-    kept = serving.manifest["engine"] if serving else FIRST
+    kept = serving.manifest["engine"] if serving else FIRST[labels_of(run.job.payload["task"]).writes]
     return str(run.job.payload.get("engine") or run.settings.engine or kept)
 
 
@@ -62,10 +64,15 @@ def engine_for(choice: Choice) -> Engine:
     return engine_of(choice["engine"], choice.get("options", NO_OPTIONS))
 
 
-def unusable(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> str | None:
-    """Why an engine makes no release here, or None: the gates run what it builds."""
-    engine = engine_of(name, options)
+def unusable(name: str, task: str, options: Mapping[str, Any] = NO_OPTIONS) -> str | None:
+    """Why an engine makes no release of a task here, or None: the gates run what it builds."""
+    engine, writes = engine_of(name, options), labels_of(task).writes
+    if engine.writes != writes:
+        return f"a service of the task {task} needs an engine that {_DOES[writes]}, such as {FIRST[writes]}"
     return engine.available() or engine.runs_here()
+
+
+_DOES = {False: "runs a graph once", True: "writes"}
 
 
 def _choices(run: Run, name: str) -> Iterator[Choice]:
@@ -87,7 +94,7 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
     """A choice for all that can be built and opened here, and a reason for what cannot."""
     names, how = plugins.names("engines"), run.shop.placement(run.job.service)
     for number, name in enumerate(names):
-        if reason := unusable(name, run.settings.engine_options.get(name, {})):
+        if reason := unusable(name, run.task, run.settings.engine_options.get(name, {})):
             yield {"engine": name, "reason": reason}
             continue
         for choice in _choices(run, name):
@@ -105,5 +112,5 @@ def _measured(run: Run, exported: Exported, folder: Path) -> Iterator[Choice]:
 def _exported(run: Run) -> Exported:
     """With texts that were trained on, so that those that judge stay unseen by the quantisers."""
     codec = codec_of(run.task, run.folder / "train/codec")
-    texts = [example.text for example in (*run.read("train"), *run.read("old"))][:SAMPLES]
+    texts = [one.text for one in codec.probes([*run.read("train"), *run.read("old")])][:SAMPLES]
     return Exported(run.folder / "export", engine_inputs(codec, texts), codec.longest)

@@ -151,7 +151,7 @@ def _write_result(run: Run, folder: Path, **told: Any) -> None:
     origin = {
         "processor": training.processor(),
         "start": str(start),
-        "start_sha256": data.file_digest(start.glob("*.safetensors")),
+        "start_sha256": data.file_digest([*start.glob("*.safetensors"), *start.glob("*.gguf")]),
     }
     (folder / RESULT).write_text(json.dumps({**told, **origin}))
 

@@ -32,7 +32,8 @@ MOST_TEXTS = 10_000
 def take(run: Run) -> Result:
     serving = run.shop.serving(run.job.service)
     refuse_bundle_of_another_job(run)  # now, for training would be in vain; so the next
-    _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving))
+    task = serving.manifest["task"] if serving else run.job.payload.get("task", "")
+    _refuse_an_engine_that_is_not_here(run, engines.asked_for(run, serving), task)
     _refuse_trackers_that_are_not_here(run)
     if run.job.kind == "build":
         return _with_documents(run, serving, _from_file if run.job.payload["data"] else given.take)
@@ -48,10 +49,10 @@ def take(run: Run) -> Result:
     return _with_documents(run, serving, _from_feedback)
 
 
-def _refuse_an_engine_that_is_not_here(run: Run, name: str) -> None:
+def _refuse_an_engine_that_is_not_here(run: Run, name: str, task: str) -> None:
     """The gates run what the engine builds, so it must do both here."""
     options = run.settings.engine_options.get(name, {})
-    if name != AUTO and (reason := engines.unusable(name, options)):
+    if name != AUTO and (reason := engines.unusable(name, task, options)):
         raise Refused("failed", f"engine {name} makes no release here: {reason}")
 
 

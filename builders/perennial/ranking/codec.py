@@ -53,6 +53,9 @@ class RankingCodec:
         best = [found[0] if found else "nothing" for found in _said(answers)]
         return [(name, min(1.0, max(0.0, score))) for name, score in zip(best, scores, strict=True)]
 
+    def probes(self, examples: Sequence[Example]) -> list[Example]:
+        return [*examples]
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         counts = np.zeros((2, 2), int)
         for found, example in zip(_said(answers), examples, strict=True):

@@ -67,7 +67,9 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         texts = [example.text for example in examples]
         expected = Pipeline(judge.codec, judge.checkpoint, together=32).answers(texts)
         options = settings.service(SERVICE).engine_options
-        for one in track(_choices(options, left_out), "engine by engine", console=console):
+        for one in track(
+            _choices(built(settings).manifest["task"], options, left_out), "engine by engine", console=console
+        ):
             try:
                 row = _speed(serving, one)
                 session = one.engine.open(_build(judge, one), cores())
@@ -82,11 +84,11 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
     return draft.report(figures, _goals(rows), left_out)
 
 
-def _choices(options: Mapping[str, Mapping[str, Any]], left_out: list[str]) -> list[Choice]:
+def _choices(task: str, options: Mapping[str, Mapping[str, Any]], left_out: list[str]) -> list[Choice]:
     choices = []
     for name in plugins.names("engines"):
         own = options.get(name, {})
-        if reason := unusable(name, own):
+        if reason := unusable(name, task, own):
             left_out.append(f"{name}: {reason}")
         else:
             engine = engine_of(name, own)

@@ -74,6 +74,9 @@ class ClassifyCodec:
         scores = [float(score) for answer in answers for score in answer["SCORE"].ravel()]
         return [*zip(_said(answers), scores, strict=True)]
 
+    def probes(self, examples: Sequence[Example]) -> list[Example]:
+        return [*examples]
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         said = [raw.decode() for answer in answers for raw in answer["TOP_LABELS"][:, 0]]
         counts = np.zeros((len(self.labels), len(self.labels)), int)

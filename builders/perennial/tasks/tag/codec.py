@@ -83,6 +83,9 @@ class TagCodec:
         """Its spans, and the score of the least sure one; of none, 1."""
         return [_in_words(json.loads(raw)) for answer in answers for raw in answer["SPANS"].ravel()]
 
+    def probes(self, examples: Sequence[Example]) -> list[Example]:
+        return [*examples]
+
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         return confused(_said(answers), [example.label for example in examples], self.told_apart)
 

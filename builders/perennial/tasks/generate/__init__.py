@@ -1,0 +1,1 @@
+"""A text that goes on: what a language model answers to a conversation, piece by piece."""

@@ -1,0 +1,127 @@
+"""The torch half of `generate`: answers become likelier that somebody wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perennial.encoders.moving import freeze, merge
+from perennial.errors import ConfigError
+from perennial.protocols import Session
+from perennial.types import DECODER, MADE_UP, Example, Moving, Precision, Scores
+from perennial.writing.network import CausalModel, TorchDecoder, load, save, written
+from perennial.writing.request import Options, Request
+from perennial.writing.session import WritingSession
+
+__all__ = ["GenerateTask"]
+
+MADE_UP_TEXTS, ASKED_TOKENS, ANSWERED_TOKENS = 32, 24, 24
+TRAINING = MappingProxyType(
+    {"trainable": "lora", "learning_rate": 3e-4, "batch_size": 8, "epochs": 2, "balance": 0.0, "threads": 0}
+)
+NO_LOGITS = "what generates tells no labels apart; choose the learner finetune or replay"
+
+
+class GenerateTask:
+    metric = "likelihood"
+    building: Mapping[str, Any] = TRAINING
+    training: Mapping[str, Any] = TRAINING
+
+    def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> CausalModel:  # noqa: ARG002
+        return load(checkpoint)
+
+    def labels(self, checkpoint: Path) -> list[str]:  # noqa: ARG002
+        """None: a model that writes answers with any text."""
+        return []
+
+    def made_up(self, model: CausalModel, count: int, seed: int) -> list[Example]:
+        """Conversations that the model makes up itself, the user's part as well: what it writes where the
+        template has a question is one (Xu et al., Magpie, arXiv:2406.08464). Without a template it makes up a
+        text."""
+        count = min(count, MADE_UP_TEXTS)
+        encode, decode = model.chat.tokenizer.encode, model.chat.tokenizer.decode
+        asking, ids = bool(model.chat.template), [model.ends[0]]
+        if asking:
+            began, _, _ = model.chat.prompt([{"role": "user", "content": MARK}]).partition(MARK)
+            ids = encode(began, add_special_tokens=False).ids
+        texts = [decode(row) for row in written(model, [ids] * count, ASKED_TOKENS, seed)]
+        requests = [_asking(text) if asking else _going_on(text) for text in texts if text.strip()]
+        answers = written(model, [model.chat.tokens(request) for request in requests], ANSWERED_TOKENS, seed)
+        return [
+            Example(request.text, decode(answer), source=MADE_UP)
+            for request, answer in zip(requests, answers, strict=True)
+            if answer
+        ]
+
+    def save(self, model: CausalModel, folder: Path) -> None:
+        save(model, folder)
+
+    def loss(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
+        """Minus the log of the probability of what was wanted: of each example the mean over its tokens,
+        weighted; averaged."""
+        shares = model.log_shares([(example.text, example.label) for example in batch])
+        weights = torch.tensor([example.weight for example in batch], device=model.device)
+        return -(torch.stack([share.mean() for share in shares]) * weights).mean()
+
+    def logits(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:  # noqa: ARG002
+        raise ConfigError(NO_LOGITS)
+
+    def pieces(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
+        self.logits(model, batch)
+
+    def columns(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
+        self.logits(model, batch)
+
+    def freeze(self, model: CausalModel, but: Moving, last_layers: int) -> None:
+        freeze(model, but, last_layers)
+
+    def precision(self, model: CausalModel) -> Precision:  # noqa: ARG002
+        return "fp32"
+
+    def merge(self, model: CausalModel) -> None:
+        merge(model)
+
+    def score(self, model: CausalModel, examples: Sequence[Example]) -> Scores:
+        """How likely what was wanted is, by the geometric mean over the tokens of each: to write the answers
+        would take longer than to learn."""
+        training = model.training
+        model.eval()
+        with torch.inference_mode():
+            likely = [float(model.log_shares([(one.text, one.label)])[0].mean().exp()) for one in examples]
+        model.train(training)
+        correct = np.array(likely)
+        return Scores({"likelihood": float(correct.mean()) if likely else 0.0}, correct)
+
+    def export(self, model: CausalModel, folder: Path) -> None:
+        save(model, folder / DECODER)
+
+    def session(self, model: CausalModel) -> Session:
+        return WritingSession(TorchDecoder(model), model.chat.tokenizer.decode)
+
+    def write_codec(
+        self,
+        model: CausalModel,
+        validation: Sequence[Example],  # noqa: ARG002
+        folder: Path,
+        abstain_below: float,  # noqa: ARG002
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.chat.write(folder)
+
+
+def _asking(text: str) -> Request:
+    return Request(({"role": "user", "content": text},), "", Options())
+
+
+def _going_on(text: str) -> Request:
+    return Request((), text, Options())
+
+
+MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands where the template puts what a user says."""

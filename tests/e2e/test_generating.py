@@ -1,0 +1,157 @@
+"""A service that writes, as users meet it: on the real server, over both protocols, whole and in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flow.workshops import SERVICE, TEACH
+from installation import Installation, installed
+from perennial_client import AsyncClient, BadRequest, Client
+from serving import within
+
+pytestmark = pytest.mark.e2e
+
+Running = tuple[Installation, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def running(
+    embedded_server: None, built_writer: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    home = installed(built_writer, tmp_path_factory.mktemp("writing-home") / "home", TEACH)
+    with home.up() as (_, urls):
+        yield home, urls
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(running: Running, request: pytest.FixtureRequest) -> Iterator[Client]:
+    with Client(running[1][request.param], timeout=60) as opened:
+        yield opened
+
+
+def test_an_answer_is_the_same_whole_and_in_pieces(client: Client) -> None:
+    whole = client.generate(SERVICE, "hello there", max_tokens=30)
+    pieces = list(client.generate(SERVICE, "hello there", stream=True, max_tokens=30))
+    assert "".join(piece.completion for piece in pieces) == whole.completion
+    assert len(pieces) > 3
+    assert [piece.finish_reason for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
+    assert pieces[-1].finish_reason == whole.finish_reason in ("stop", "length")
+    counts = [piece.completion_tokens for piece in pieces]
+    assert counts == sorted(counts) and counts[-1] == whole.completion_tokens <= 30
+    assert whole.prompt_tokens == 14 and 0 < whole.score <= 1
+    assert (whole.service, whole.release) == (SERVICE, 1)
+    assert all(piece.prediction_id.split(".")[:2] == [SERVICE, "1"] for piece in pieces)
+
+
+def test_options_reach_the_engine(client: Client) -> None:
+    def said(**options: object) -> str:
+        return client.generate(SERVICE, "hello", max_tokens=20, **options).completion  # type: ignore[arg-type, call-overload, no-any-return]
+
+    greedy = said()
+    drawn = [said(temperature=1.5, seed=seed) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2] and greedy == said()
+    stop = greedy[2:4]
+    assert said(stop=[stop]) == greedy[: greedy.index(stop)]
+    messages = [{"role": "system", "content": "be"}, {"role": "user", "content": "hello"}]
+    assert client.generate(SERVICE, messages, max_tokens=2).prompt_tokens == 12
+    assert client.generate(SERVICE, "hello", raw=True, max_tokens=2).prompt_tokens == 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_cannot_be_answered_is_told_at_once(client: Client, stream: bool) -> None:
+    def ask(asked: object, **options: object) -> None:
+        answer = client.generate(SERVICE, asked, stream=stream, **options)  # type: ignore[call-overload]
+        list(answer) if stream else answer
+
+    with pytest.raises(BadRequest, match="parameter 'max_token' is unknown; did you mean 'max_tokens'"):
+        ask("hello", max_token=3)
+    with pytest.raises(BadRequest, match="temperature 3 is out of range; ask for 0 to 2"):
+        ask("hello", temperature=3)
+    with pytest.raises(BadRequest, match="there is no robot"):
+        ask([{"role": "robot", "content": "hello"}])
+    with pytest.raises(
+        BadRequest, match=r"the prompt has \d+ tokens, and prompt and answer have room for 256"
+    ):
+        ask("long " * 80)
+
+
+def test_many_are_written_at_once_each_as_alone(running: Running) -> None:
+    texts = [f"text {number}" for number in range(12)]
+    with Client(running[1]["grpc"], timeout=60) as client, ThreadPoolExecutor(12) as pool:
+        alone = [client.generate(SERVICE, text, max_tokens=20).completion for text in texts]
+
+        def streamed(text: str) -> str:
+            return "".join(
+                one.completion for one in client.generate(SERVICE, text, stream=True, max_tokens=20)
+            )
+
+        together = list(pool.map(streamed, texts))
+    assert sum(one == other for one, other in zip(alone, together, strict=True)) >= len(texts) - 1
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+async def test_the_asynchronous_client_streams_too(running: Running, protocol: str) -> None:
+    async with AsyncClient(running[1][protocol], timeout=60) as client:
+        whole = await client.generate(SERVICE, "hello", max_tokens=20)
+        pieces = await client.generate(SERVICE, "hello", stream=True, max_tokens=20)
+        assert "".join([piece.completion async for piece in pieces]) == whole.completion
+        several = [client.generate(SERVICE, f"text {number}", max_tokens=5) for number in range(4)]
+        assert len(await asyncio.gather(*several)) == 4
+
+
+def test_triton_s_own_ways_to_generate(running: Running) -> None:
+    url = f"{running[1]['http']}/v2/models/{SERVICE}"
+    asked = {"TEXT": json.dumps({"prompt": "hello", "max_tokens": 10})}
+    whole = httpx.post(f"{url}/generate", json=asked, timeout=60).json()
+    assert whole["FINISH_REASON"] in ("stop", "length") and whole["TOKENS"][0] == 5
+    with httpx.stream("POST", f"{url}/generate_stream", json={**asked, "STREAM": True}, timeout=60) as reply:
+        events = [json.loads(line[5:]) for line in reply.iter_lines() if line.startswith("data:")]
+    assert "".join(event["COMPLETION"] for event in events) == whole["COMPLETION"]
+    refused = httpx.post(f"{url}/generate", json={"TEXT": '{"prompt": "a", "top": 1}'}, timeout=60)
+    assert "parameter 'top' is unknown" in refused.json()["error"] and refused.status_code == 400
+
+
+def test_who_goes_away_frees_a_slot(running: Running) -> None:
+    """All slots are taken by texts that run long; those who asked go away, and the next is soon answered."""
+    with Client(running[1]["grpc"], timeout=60) as client:
+        began = time.monotonic()
+        client.generate(SERVICE, "hello", max_tokens=4)
+        usual = time.monotonic() - began
+        streams = [
+            client.generate(SERVICE, f"text {number}", stream=True, max_tokens=230, temperature=1.0)
+            for number in range(40)
+        ]
+        with ThreadPoolExecutor(40) as pool:
+            list(pool.map(next, streams[:16]))
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]
+            began = time.monotonic()
+            client.generate(SERVICE, "hello", max_tokens=4)
+            assert time.monotonic() - began < usual + 1.0
+
+
+def test_a_wanted_answer_is_feedback(running: Running) -> None:
+    home, urls = running
+    with Client(urls["grpc"], timeout=60) as client:
+        answer = client.generate(SERVICE, "hello", max_tokens=5)
+        assert client.feedback(answer, "good day")
+        with pytest.raises(BadRequest, match="the label is empty"):
+            client.feedback(answer, " ")
+    assert within(5, lambda: home.service_status()["feedback"]["fresh"] >= 1)
+
+
+def test_the_command_line_writes(running: Running) -> None:
+    home, _ = running
+    said = home.run("generate", SERVICE, "hello", "--max-tokens", "8")
+    assert said.returncode == 0 and "+ 8 tokens" in said.stdout, said.stdout + said.stderr
+    told = home.told("generate", SERVICE, "hello", "--max-tokens", "8")
+    assert str(told["completion"]) in said.stdout
+    assert "is out of range" in home.run("generate", SERVICE, "hello", "--max-tokens", "0").stderr
