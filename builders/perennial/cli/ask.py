@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -15,8 +15,9 @@ from perennial.errors import BadRequest, Unavailable
 from perennial.jobs.data import read_documents
 from perennial.ranking.context import parsed as context_of
 from perennial.server.runinfo import find_running
-from perennial_client import Client, Feedback
+from perennial_client import Client, Feedback, Options
 
+WRITE_S = 120.0
 INDEX_S = 600.0
 """For a file of any length."""
 Url = Annotated[
@@ -31,6 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command()(search)
     app.command()(embed)
     app.command()(recommend)
+    app.command()(generate)
     app.command()(index)
     app.command()(feedback)
 
@@ -148,6 +150,42 @@ def recommend(
             + (f"  (shown with {one.propensity:.3g})" if one.propensity < 1 else "")
         )
     say(f"    id {answer.prediction_id}")
+
+
+def generate(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="The service to ask, of the task generate.")],
+    text: Annotated[str, typer.Argument(help="What a user says, or JSON of messages and options.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Go on with the text as it stands, without a chat template.")
+    ] = False,
+    system: Annotated[str, typer.Option(help="What the model is told before the user speaks.")] = "",
+    max_tokens: Annotated[int | None, typer.Option(help="The most tokens of an answer.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="From 0, the likeliest token each time, to 2.", show_default="0")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same one draws the same tokens.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="A string that ends the answer. May be given again.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a service that generates, and read the answer as it is written."""
+    told = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    options = cast(Options, {name: value for name, value in told.items() if value is not None})
+    asked = [{"role": "system", "content": system}, {"role": "user", "content": text}] if system else text
+    with Client(url or _running(settings_of(context)), timeout=WRITE_S) as client:
+        if as_json:
+            print_json(asdict(client.generate(service, asked, raw=raw, **options)))
+            return
+        for piece in client.generate(service, asked, stream=True, raw=raw, **options):
+            typer.echo(piece.completion, nl=False)
+    say("")
+    say(
+        f"    {piece.finish_reason}, {piece.prompt_tokens} + {piece.completion_tokens} tokens, "
+        f"score {piece.score:.3f}, id {piece.prediction_id}"
+    )
 
 
 def index(

@@ -29,7 +29,8 @@ def build(
     start: Annotated[
         str,
         typer.Option(
-            "--from", help="Hugging Face folder or hub id: a classifier or an encoder (safetensors)."
+            "--from",
+            help="Hugging Face folder or hub id: a classifier, an encoder or a language model (safetensors).",
         ),
     ],
     data: Annotated[
@@ -39,7 +40,9 @@ def build(
             show_default="a classifier begins as it is, and feedback moves it",
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="Kind of work: classify, embed or tag.")] = "classify",
+    task: Annotated[
+        str, typer.Option(help="Kind of work: classify, embed, generate, recommend or tag.")
+    ] = "classify",
     documents: Annotated[
         Path | None,
         typer.Option(

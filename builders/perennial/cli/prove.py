@@ -37,7 +37,7 @@ def bench(
         str,
         typer.Argument(
             help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder, "
-            "rebuild, tag, embed, recommend or mixed."
+            "rebuild, tag, embed, recommend, generate or mixed."
         ),
     ],
     quick: Annotated[

@@ -48,7 +48,7 @@ def up(
         list[str] | None,
         typer.Option(
             help="Build this one's service first, unless it is here: sentiment (also where none is here), "
-            "conll, movies, newsgroups or topics. May be given more than once.",
+            "chat, conll, movies, newsgroups or topics. May be given more than once.",
             show_default=False,
         ),
     ] = None,
@@ -92,15 +92,22 @@ def build_sample(shop: Workshop, name: str, quiet: bool) -> None:
     tell = teller(quiet)
     tell(f"{sample.service!r} is not here yet: building it")
     sample.fetch(tell)
-    file = shop.state.folder("samples") / f"{sample.service}.jsonl"
-    data.write(file, sample.data())
-    job = enqueue_build(
-        shop, sample.service, sample.task, sample.encoder(), file, documents=_documents(shop, sample)
-    )
+    start, file, documents = sample.encoder(), _data(shop, sample), _documents(shop, sample)
+    job = enqueue_build(shop, sample.service, sample.task, start, file, documents=documents)
     run_here_or_follow(shop, job, quiet)
     done = shop.store.job(job.id)
     if done.state != "kept":
         raise Unavailable(f"the build of {name!r} ended as {done.state}: {done.detail}")
+
+
+def _data(shop: Workshop, sample: Sample) -> Path | None:
+    """None of a model that begins as it is."""
+    rows = sample.data()
+    if not rows:
+        return None
+    file = shop.state.folder("samples") / f"{sample.service}.jsonl"
+    data.write(file, rows)
+    return file
 
 
 def _documents(shop: Workshop, sample: Sample) -> Path | None:
@@ -120,13 +127,18 @@ def greet(server: RunInfo, shop: Workshop) -> None:
     texts = json.loads((bundle.folder / WARMUP).read_text())
     text = min((text for text in texts if len(text.split()) > 2), key=len, default=texts[0])
     label = labels.some(text, bundle.manifest["labels"])
-    asked = {"inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]}
+    asked: dict[str, Any] = {
+        "inputs": [{"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": [text]}]
+    }
+    way = "infer"
+    if labels.writes:  # Triton's way to ask for what may come in pieces
+        asked, way = {"TEXT": text}, "generate"
     arguments = ", ".join(map(repr, labels.arguments(text)))
     python = f'Client("{server.grpc_url}").{labels.verb}("{service}", {arguments})'
     console.print(f"serving {names} at {server.http_url} and {server.grpc_url}", style="bold green")
     for what, line in (
         ("ask it", f"perennial {labels.verb} {service} {quote(text)}"),
-        ("over HTTP", f"curl -s {server.http_url}/v2/models/{service}/infer -d {quote(json.dumps(asked))}"),
+        ("over HTTP", f"curl -s {server.http_url}/v2/models/{service}/{way} -d {quote(json.dumps(asked))}"),
         ("from Python", f"from perennial_client import Client; print({python})"),
         ("correct it", f"perennial feedback {service} {quote(text)} {quote(label)}"),
         ("stop", "Ctrl-C, or `perennial down`"),
