@@ -1,0 +1,144 @@
+"""Bench `generate`: texts that stream to 8 and 16 clients at once, beside the same ones asked for one after
+the other, and beside transformers' own `generate` on the checkpoint.
+
+What is asked are the conversations that the release made up, each for an answer of another length.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from perennial.config import Settings
+from perennial.jobs import data
+from perennial.jobs.workshop import cores
+from perennial.types import Bundle
+from perennial.writing.request import Request
+from perennial_client import Client
+from perennial_perf.benches._sandbox import built, copied, say, serving
+from perennial_perf.report import Draft, Figures, Goal, Report
+from perennial_perf.stats import percentiles
+
+__all__ = ["run"]
+
+SAMPLE, SEED, PATIENCE_S = "chat", 0, 300.0
+CLIENTS = (1, 8, 16)
+TEXTS, LENGTHS = 64, (16, 32, 64, 96)
+QUICK_TEXTS, PEER_TEXTS = 16, 16
+
+
+@dataclass(frozen=True)
+class Asked:
+    message: str
+    most: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """When it was asked, when each piece of the answer came, and how many tokens it has."""
+
+    asked_at: float
+    came_at: Sequence[float]
+    tokens: int
+
+
+def run(settings: Settings, *, quick: bool = False) -> Report:
+    draft = Draft("generate")
+    bundle = built(settings, SAMPLE, takes="five minutes or so")
+    texts = _texts(bundle, QUICK_TEXTS if quick else TEXTS)
+    with (
+        copied(settings, bundle, "generate", {}) as shop,
+        serving(shop) as server,
+        Client(server.run.grpc_url, timeout=PATIENCE_S) as client,
+    ):
+        _stream(client, bundle.service, texts[0])
+        rows = {}
+        for clients in CLIENTS:
+            say(f"{clients} streaming to at once")
+            rows[clients] = _row(*_load(client, bundle.service, texts, clients))
+    say("transformers, one text after the other")
+    peer = _transformers(bundle.folder / "checkpoint", texts[:PEER_TEXTS])
+    parity = bundle.manifest["verdicts"][1]["figures"]
+    figures: Figures = {
+        **{f"{clients} clients" if clients > 1 else "1 client": row for clients, row in rows.items()},
+        "tokens/s, transformers, float32, one at a time": peer,
+        f"next tokens as the checkpoint's, {bundle.manifest['precision']}, of 1": parity["agreement"],
+    }
+    alone, eight, sixteen = (rows[clients]["tokens/s"] for clients in CLIENTS)
+    stall_s = max(row["most ms"] for row in rows.values()) / 1e3
+    return draft.report(
+        figures,
+        [
+            Goal("tokens/s of 16 clients over those of one", sixteen / alone, 2.0, ">="),
+            Goal("s between two pieces, at most", stall_s, 1.0, "<="),
+            Goal("tokens/s of 8 clients over transformers'", eight / peer, 1.0, ">="),
+            Goal("tokens/s of one client over transformers'", alone / peer, 0.9, ">="),
+        ],
+        [
+            f"{len(texts)} conversations that the release made up, answers of at most {LENGTHS} tokens",
+            "transformers: the same network in float32, greedy, no batch",
+        ],
+    )
+
+
+def _texts(bundle: Bundle, count: int) -> list[Asked]:
+    rows = data.read(bundle.folder / "data/memory.jsonl")
+    messages = [Request.read(row.text).messages[0]["content"] for row in rows]
+    random = Random(SEED)
+    return [Asked(random.choice(messages), LENGTHS[number % len(LENGTHS)]) for number in range(count)]
+
+
+def _stream(client: Client, service: str, asked: Asked) -> Told:
+    began, came, tokens = time.perf_counter(), [], 0
+    for piece in client.generate(service, asked.message, stream=True, max_tokens=asked.most):
+        came.append(time.perf_counter())
+        tokens = piece.completion_tokens
+    return Told(began, came, tokens)
+
+
+def _load(client: Client, service: str, texts: Sequence[Asked], clients: int) -> tuple[list[Told], float]:
+    began = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        told = list(pool.map(lambda asked: _stream(client, service, asked), texts))
+    return told, time.perf_counter() - began
+
+
+def _row(told: Sequence[Told], took: float) -> dict[str, float]:
+    first = percentiles(np.array([one.came_at[0] - one.asked_at for one in told]) * 1e3)
+    between = np.array([later - earlier for one in told for earlier, later in pairwise(one.came_at)]) * 1e3
+    return {
+        "tokens/s": sum(one.tokens for one in told) / took,
+        "first ms, p50": first["p50"],
+        "first ms, p99": first["p99"],
+        "then ms, p50": float(np.percentile(between, 50)),
+        "then ms, p99": float(np.percentile(between, 99)),
+        "most ms": float(between.max()),
+    }
+
+
+def _transformers(checkpoint: Path, texts: Sequence[Asked]) -> float:
+    """Tokens a second."""
+    torch.set_num_threads(cores())
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    network = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokens, began = 0, 0.0
+    for number, asked in enumerate([texts[0], *texts]):  # the first does not count: it warms up
+        if number == 1:
+            tokens, began = 0, time.perf_counter()
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": asked.message}], add_generation_prompt=True, return_tensors="pt",
+            return_dict=True,
+        )  # fmt: skip
+        with torch.inference_mode():
+            made = network.generate(**prompt, max_new_tokens=asked.most, do_sample=False)
+        tokens += made.shape[1] - prompt["input_ids"].shape[1]
+    return tokens / (time.perf_counter() - began)
