@@ -36,7 +36,8 @@ def test_it_begins_as_it_is_with_conversations_that_it_made_up(shop: Workshop) -
     bundle = shop.bundle(SERVICE, 1)
     assert (bundle.manifest["engine"], bundle.manifest["labels"]) == ("genai", [])
     rows = data.read(bundle.folder / "data/memory.jsonl")
-    assert len(rows) > 20 and all(Request.read(row.text).messages[0]["role"] == "user" for row in rows)
+    asked = [Request.read(row.text) for row in rows]
+    assert len(rows) > 20 and all(one.messages[0]["role"] == "user" for one in asked)
     quality, parity, _ = bundle.manifest["verdicts"]
     assert quality["reason"] == "given, not judged: it came without texts"
     assert parity["outcome"] == "pass"

@@ -17,7 +17,6 @@ from perennial import memory
 from perennial.errors import Broken
 from perennial.jobs import data
 from perennial.jobs.run import Run
-from perennial.jobs.workshop import codec_of
 from perennial.repository.layout import read_bundle, write_manifest
 from perennial.types import Bundle, Example
 
@@ -85,7 +84,7 @@ def _write_data(run: Run, folder: Path) -> dict[str, int]:
 
 def _write_warmup(run: Run, path: Path) -> None:
     """Real texts, evenly spread over the lengths that the service sees."""
-    judging = codec_of(run.task, run.folder / "train/codec").probes(run.judging())
+    judging = run.judging()
     ours = [row for row in judging if row.row is None] or judging  # a user may want feedback forgotten
     texts = sorted({row.text for row in ours}, key=len)
     step = max(1, (len(texts) - 1) // (WARMUP_TEXTS - 1))

@@ -51,8 +51,11 @@ class Opened:
     def warmup(self) -> list[Tensors]:
         """A request for each of the release's own texts, from short to long."""
         asked = self.codec.signature.request[0].name
-        texts = json.loads((self.folder / WARMUP).read_text())
-        return [{asked: text_tensor([text])} for text in texts]
+        return [{asked: text_tensor([text])} for text in self.warmup_texts()]
+
+    def warmup_texts(self) -> list[str]:
+        texts: list[str] = json.loads((self.folder / WARMUP).read_text())
+        return texts
 
 
 def open_release(args: Mapping[str, str]) -> Opened:

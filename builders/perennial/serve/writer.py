@@ -14,11 +14,12 @@ import numpy as np
 
 from perennial import plugins
 from perennial.errors import Broken
+from perennial.plugins import labels_of
 from perennial.protocols import WritingSession
 from perennial.serve import stage
 from perennial.serve.polite import politely
 from perennial.timings import RUN_MS, now
-from perennial.types import Tensors
+from perennial.types import Tensors, text_tensor
 
 FAILED = b"failed"
 
@@ -54,7 +55,8 @@ class Writer:
 
 
 def _warm_up(opened: stage.Opened, session: WritingSession) -> None:
-    """With one of the release's own texts, the longest: the first run allocates memory."""
-    asked = opened.warmup()[-1:]
-    for encoded in opened.codec.encode(asked):
+    """With the longest of the release's own texts, quickly: the first run allocates memory."""
+    asked, longest = opened.codec.signature.request[0].name, opened.warmup_texts()[-1]
+    brief = labels_of(opened.release.task).another(longest, 0)
+    for encoded in opened.codec.encode([{asked: text_tensor([brief])}]):
         session.run({spec.name: encoded[spec.name] for spec in opened.codec.signature.engine_in})

@@ -94,9 +94,11 @@ class Request:
 
     @property
     def text(self) -> str:
-        """What `read` reads, in one form."""
+        """What `read` reads, in one form: plain where it is no more than what a user says."""
         default = asdict(Options())
         changed = {name: value for name, value in asdict(self.options).items() if value != default[name]}
+        if not (self.prompt or changed) and _is_plain(self.messages):
+            return self.messages[0]["content"]
         asked = {"prompt": self.prompt} if self.prompt else {"messages": list(self.messages)}
         return json.dumps({**asked, **changed}, ensure_ascii=False)
 
@@ -107,6 +109,11 @@ class Request:
             return replace(self, prompt=self.prompt + beginning, options=options)
         answer: Message = {"role": "assistant", "content": beginning}
         return replace(self, messages=(*self.messages, answer), options=options)
+
+
+def _is_plain(messages: tuple[Message, ...]) -> bool:
+    (first, *more) = messages
+    return not more and first["role"] == "user" and _json(first["content"]) is None
 
 
 def _json(text: str) -> Any:
