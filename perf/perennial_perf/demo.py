@@ -97,8 +97,11 @@ def play(settings: Settings, name: str, size: Size, screen: Screen, *, quick: bo
     service = sandbox.member(name).service
     shop = sandbox.emptied(_settings(settings, service, size), settings)
     first = sandbox.serve_sample(shop, open_workshop(settings), name, quick=quick, quiet=quiet)
+    stream = sandbox.sample_of(shop, name).stream()
+    if not stream:
+        raise Unavailable(f"the sample {name!r} has nothing to learn from yet, so there is no demo of it")
     in_turn = labels_of(first.manifest["task"]).of_users
-    domains = _domains(sandbox.sample_of(shop, name).stream(), size, in_turn)
+    domains = _domains(stream, size, in_turn)
     screen.say("starting tritonserver and the worker in a sandbox of the demo's own …")
     with Up(shop) as running, ThreadPoolExecutor(1) as pool, screen:
         told = pool.submit(_tell, shop, first, domains, size, screen, running)
