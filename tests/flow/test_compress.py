@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from flow.workshops import SERVICE, copied, lease_of, news, run
 from perennial import plugins
 from perennial.jobs import measure
 from perennial.jobs.compress import compress
+from perennial.jobs.measure import speeds
 from perennial.jobs.release import roll_back
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import Workshop, trainable
@@ -47,11 +49,22 @@ def compressed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             carry_out(shop, job)
     broken_off = shop.store.job(job.id).steps
     assert list(broken_off) == ["snapshot", "teacher", "distill-half"]
-    done = carry_out(shop, job)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "speeds", surely_quicker)
+        done = carry_out(shop, job)
     assert done.state == "kept", done.detail
     assert {name: done.steps[name] for name in broken_off} == broken_off, "what was done is not done again"
     shop.store.close()
     return folder
+
+
+def surely_quicker(*asked: Any) -> dict[str, Any]:
+    """As measured, but the student twice as quick: of a tiny network, beside other tests, that is chance."""
+    measured = speeds(*asked)
+    return {
+        name: row if name == "serving" else {**row, "texts_per_s": 2 * row["texts_per_s"]}
+        for name, row in measured.items()
+    }
 
 
 def die(_: Run) -> dict[str, object]:
