@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from perennial.errors import Broken, ConfigError
+from perennial.engines._onnx_sessions import broken, open_file
+from perennial.errors import ConfigError
 from perennial.types import Array
 
 CONFIG, TOKENIZER = "genai_config", "tokenizer"
@@ -27,18 +27,12 @@ class Slots:
         """Room for up to `slots` texts of `length` tokens each, no more than `memory_mb` holds."""
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        self._session = open_file(built, threads)
+        known = self._session.get_modelmeta().custom_metadata_map
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(built), options, providers=["CPUExecutionProvider"]
-            )
-            known = self._session.get_modelmeta().custom_metadata_map
             model, self.tokenizer = json.loads(known[CONFIG])["model"], known[TOKENIZER]
-        except Exception as error:  # its exceptions have no base of their own
-            raise Broken(f"{built} does not open: {error}; build the release again") from error
+        except KeyError as error:
+            raise broken(built, error) from None
         decoder, ends = model["decoder"], model["eos_token_id"]
         self.ends: Collection[int] = frozenset(ends if isinstance(ends, list) else [ends])
         self.length = min(length, model["context_length"])

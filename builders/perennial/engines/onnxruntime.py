@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from perennial import machine
 from perennial.engines._building import Samples, require_known, whole
+from perennial.engines._onnx_sessions import CPU, open_file
 from perennial.engines._typed import typed
-from perennial.errors import Broken, Unavailable
+from perennial.errors import Unavailable
 from perennial.quiet import quiet
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
@@ -87,25 +88,13 @@ class OnnxSession:
     """Takes and gives numpy arrays: binding them beforehand saved nothing measurable."""
 
     def __init__(self, built: Path, threads: int, cuda: bool = False) -> None:
-        import onnxruntime
-
         if cuda:
+            import onnxruntime
+
             if reason := _cuda_missing():
                 raise Unavailable(f"{built} does not open here: {reason}")
             onnxruntime.preload_dlls()  # CUDA and cuDNN as wheels are on no library path
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        # Threads that spin within a run spare it a wake-up at every operator (a text on two took 3.4 ms,
-        # without it 5.8); those that went on after it would take the core from other stages.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(built), options, providers=[*([CUDA] if cuda else []), "CPUExecutionProvider"]
-            )
-        except Exception as error:  # its exceptions have no base of their own
-            raise Broken(f"{built} does not open: {error}; build the release again") from error
+        self._session: Any = open_file(built, threads, (*([CUDA] if cuda else []), CPU))
         if cuda and CUDA not in self._session.get_providers():  # it falls back without a word
             raise Unavailable(f"{built} does not open on CUDA: {_LIBRARIES}")
         self._outputs = [output.name for output in self._session.get_outputs()]
