@@ -56,17 +56,21 @@ class Tokens:
         return found
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Array, Array]:
-        """Ids and mask, each (rows, tokens of the longest), int64."""
-        shape = (len(rows), max(map(len, rows)))
-        ids = np.full(shape, self.pad_id, dtype=np.int64)
-        mask = np.zeros(shape, dtype=np.int64)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = row
-            mask[number, : len(row)] = 1
-        return ids, mask
+        return padded(rows, self.pad_id)
 
     def truncated(self, encodings: Sequence[Any]) -> Array:
         """Whether something was cut off: (texts, 1), bool."""
         # `overflowing` copies what was cut off: ask for it only where something may have been.
         cut = [len(encoding) == self.max_tokens and bool(encoding.overflowing) for encoding in encodings]
         return np.array(cut, dtype=np.bool_).reshape(-1, 1)
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Array, Array]:
+    """Ids and mask, each (rows, tokens of the longest), int64."""
+    shape = (len(rows), max(map(len, rows)))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
+    return ids, mask

@@ -43,11 +43,15 @@ class Chat:
     def tokens(self, request: Request) -> list[int]:
         """Up to where its answer begins, or goes on. `BadRequest` for what the template does not take."""
         # A template says all that there is to say, special tokens too.
-        text, plain = (request.prompt, True) if request.prompt else (self.prompt(request.messages), False)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=plain).ids
+        plain = bool(request.prompt)
+        ids: list[int] = self.tokenizer.encode(self.prompt(request), add_special_tokens=plain).ids
         return ids
 
-    def prompt(self, messages: Sequence[Message]) -> str:
+    def prompt(self, request: Request) -> str:
+        """What `tokens` are of."""
+        return request.prompt or self._of(request.messages)
+
+    def _of(self, messages: Sequence[Message]) -> str:
         last = messages[-1]
         if last["role"] != "assistant":
             return self._render(messages, True)

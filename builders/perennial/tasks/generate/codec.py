@@ -14,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from perennial.encoders.asked import check_text
+from perennial.encoders.tokens import padded
 from perennial.errors import BadRequest
 from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec, text_tensor
 from perennial.writing.chat import FILES, Chat
@@ -70,7 +71,7 @@ class GenerateCodec:
     def check(self, request: Tensors) -> None:
         for place, raw in enumerate(request["TEXT"].ravel()):
             check_text(place, raw)
-            self._chat.tokens(Request.read(str(raw, "utf-8")))
+            self._chat.prompt(Request.read(str(raw, "utf-8")))
 
     def encode(self, requests: Sequence[Tensors]) -> list[Tensors]:
         return [self._encoded(request) for request in requests]
@@ -137,11 +138,9 @@ class GenerateCodec:
     def _encoded(self, request: Tensors) -> Tensors:
         asked = [Request.read(str(raw, "utf-8")) for raw in request["TEXT"].ravel()]
         rows = [self._chat.tokens(one) for one in asked]
-        mask = np.arange(max(map(len, rows))) < np.array([[len(row)] for row in rows])
-        ids = np.zeros(mask.shape, np.int64)
-        ids[mask] = [number for row in rows for number in row]
+        ids, mask = padded(rows, pad_id=0)
         streams = request.get("STREAM", np.zeros(len(rows), bool)).ravel()
         told = [
             one.options.streaming(bool(wanted)).written for one, wanted in zip(asked, streams, strict=True)
         ]
-        return {"input_ids": ids, "attention_mask": mask.astype(np.int64), "options": text_tensor(told)}
+        return {"input_ids": ids, "attention_mask": mask, "options": text_tensor(told)}

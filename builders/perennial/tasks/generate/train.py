@@ -48,7 +48,7 @@ class GenerateTask:
         encode, decode = model.chat.tokenizer.encode, model.chat.tokenizer.decode
         asking, ids = bool(model.chat.template), [model.ends[0]]
         if asking:
-            began, _, _ = model.chat.prompt([{"role": "user", "content": MARK}]).partition(MARK)
+            began, _, _ = model.chat.prompt(_asking(MARK)).partition(MARK)
             ids = encode(began, add_special_tokens=False).ids
         texts = [decode(row) for row in written(model, [ids] * count, ASKED_TOKENS, seed)]
         requests = [_asking(text) if asking else _going_on(text) for text in texts if text.strip()]
