@@ -38,10 +38,11 @@ class WritingSession(Session, Protocol):
     """An opened engine file of a network that writes: `run` gives whole answers."""
 
     def write(
-        self, tensors: Tensors, tell: Callable[[Tensors, bool], None], gone: Callable[[], bool]
+        self, tensors: Tensors, tell: Callable[[Tensors | Exception, bool], None], gone: Callable[[], bool]
     ) -> None:
-        """From another thread `tell` of `engine_out` tensors, and whether they are the last: piece by piece
-        where `engine_in` wants that, else once. `gone` is asked whether nobody waits any more."""
+        """From another thread `tell` of `engine_out` tensors, or of what went wrong, and whether they are the
+        last: piece by piece where `engine_in` wants that, else once. `gone` is asked whether nobody waits any
+        more."""
 
 
 class Engine(Protocol):

@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 
 from perennial import plugins
-from perennial.errors import Broken
 from perennial.plugins import labels_of
 from perennial.protocols import WritingSession
 from perennial.serve import stage
 from perennial.serve.polite import politely
 from perennial.timings import RUN_MS, now
 from perennial.types import Tensors, text_tensor
-
-FAILED = b"failed"
 
 
 class Writer:
@@ -44,11 +41,11 @@ class Writer:
         """What is not the engine's is handed on with each piece (see `pbtxt`)."""
         began, own = now(), {name: asked.pop(name) for name in self._own if name in asked}
 
-        def told(pieces: Tensors, last: bool) -> None:
-            if FAILED in pieces["finish"]:
-                tell(Broken("the engine failed at this text; the server's log says why"), True)
+        def told(pieces: Tensors | Exception, last: bool) -> None:
+            if isinstance(pieces, Exception):
+                tell(pieces, last)
                 return
-            took = np.full((len(pieces["finish"]), 1), (now() - began) / 1e6, np.float32)
+            took = np.full((len(own["input_ids"]), 1), (now() - began) / 1e6, np.float32)
             tell({**pieces, **asked, RUN_MS.name: took}, last)
 
         self._session.write(own, told, gone)

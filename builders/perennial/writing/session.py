@@ -12,8 +12,8 @@ from perennial.types import Array, Tensors, text_tensor
 from perennial.writing.request import Options
 from perennial.writing.writer import Asked, Decoder, Piece, Writer
 
-Tell = Callable[[Tensors, bool], None]
-"""Given `engine_out` tensors, and whether they are the last ones."""
+Tell = Callable[[Tensors | Exception, bool], None]
+"""Given `engine_out` tensors, or what went wrong, and whether they are the last ones."""
 
 
 class WritingSession:
@@ -23,51 +23,45 @@ class WritingSession:
         self._decoder, self._writer = decoder, Writer(decoder, decode)
 
     def run(self, tensors: Tensors) -> Tensors:
-        """Whole answers, of all rows together."""
-        done, told = threading.Event(), list[Tensors]()
+        """Whole answers, of all rows together; their options ask for no stream."""
+        done, told = threading.Event(), list[Tensors | Exception]()
 
-        def tell(pieces: Tensors, last: bool) -> None:
-            told.append(pieces)
-            if last:
-                done.set()
+        def tell(answer: Tensors | Exception, last: bool) -> None:  # noqa: ARG001
+            told.append(answer)
+            done.set()
 
-        self._write(tensors, tell, lambda: False, whole=True)
+        self.write(tensors, tell, lambda: False)
         done.wait()
         (answer,) = told
-        if b"failed" in answer["finish"]:
-            raise Broken("the engine failed at a text; its log says why")
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
     def write(self, tensors: Tensors, tell: Tell, gone: Callable[[], bool]) -> None:
         """See `protocols.WritingSession`. Several texts of a request come at once, when all are whole."""
-        self._write(tensors, tell, gone, whole=False)
-
-    def close(self) -> None:
-        self._writer.close()
-        self._decoder.close()
-
-    def _write(self, tensors: Tensors, tell: Tell, gone: Callable[[], bool], whole: bool) -> None:
         asked = [
             (ids[mask > 0].tolist(), Options.read(str(how, "utf-8")))
             for ids, mask, how in zip(
                 tensors["input_ids"], tensors["attention_mask"], tensors["options"].ravel(), strict=True
             )
         ]
-        if not whole and any(how.stream for _, how in asked):
-            if len(asked) > 1:
-                raise BadRequest(
-                    f"STREAM with {len(asked)} texts in a request; stream each in a request of its own"
-                )
-            ((ids, how),) = asked
-            self._writer.submit(
-                Asked(
-                    ids, how, lambda piece: tell(_tensors([(len(ids), piece)]), piece.why is not None), gone
-                )
+        prompts = [len(ids) for ids, _ in asked]
+        streams = any(how.stream for _, how in asked)
+        if streams and len(asked) > 1:
+            raise BadRequest(
+                f"STREAM with {len(asked)} texts in a request; stream each in a request of its own"
             )
-            return
-        rows = _Rows([len(ids) for ids, _ in asked], tell)
+
+        def piece_by_piece(piece: Piece) -> None:
+            tell(_told(list(zip(prompts, [piece], strict=True))), piece.why is not None)
+
+        rows = _Rows(prompts, tell)
         for number, (ids, how) in enumerate(asked):
-            self._writer.submit(Asked(ids, how, rows.of(number), gone))
+            self._writer.submit(Asked(ids, how, piece_by_piece if streams else rows.of(number), gone))
+
+    def close(self) -> None:
+        self._writer.close()
+        self._decoder.close()
 
 
 class _Rows:
@@ -89,15 +83,17 @@ class _Rows:
 
         return add
 
-    def _whole(self) -> Tensors:
+    def _whole(self) -> Tensors | Exception:
         ends = [self._ends[number] for number in range(len(self._prompts))]
         pieces = [
             Piece(text, end.why, end.written, end.likely) for text, end in zip(self._texts, ends, strict=True)
         ]
-        return _tensors(list(zip(self._prompts, pieces, strict=True)))
+        return _told(list(zip(self._prompts, pieces, strict=True)))
 
 
-def _tensors(told: Sequence[tuple[int, Piece]]) -> Tensors:
+def _told(told: Sequence[tuple[int, Piece]]) -> Tensors | Exception:
+    if any(piece.why == "failed" for _, piece in told):
+        return Broken("the engine failed at this text; the server's log says why")
     likely: Array = np.array([[piece.likely] for _, piece in told], np.float32)
     return {
         "piece": text_tensor([piece.text for _, piece in told]),
