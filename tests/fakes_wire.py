@@ -167,6 +167,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         model = self.path.split("/")[3]
+        if self.path.endswith("/generate_stream"):
+            self._reply(200, {})  # no event
+            return
         try:
             outputs = self.server.wire.infer(model, {one["name"]: one["data"] for one in body["inputs"]})
         except Refused as refused:
@@ -195,6 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
 class _Servicer(GRPCInferenceServiceServicer):
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+
+    def ModelStreamInfer(self, requests: Any, context: Any) -> Any:
+        """Ends without an answer."""
+        yield from ()
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
         columns = {one.name: _values(one) for one in request.inputs}

@@ -50,6 +50,10 @@ def kind_in_words(reason: str) -> type[PerennialClientError]:
     return next((kind for words, kind in _IN_WORDS.items() if words in reason), BadRequest)
 
 
+def unanswered(url: str) -> PerennialClientError:
+    return failure(PerennialClientError, url, "the stream ended without an answer")
+
+
 def failure(kind: type[PerennialClientError], url: str, reason: str) -> PerennialClientError:
     """An error of `kind`. For a bad request or a conflict the server's `reason` has the way out."""
     way_out = _WAY_OUT.get(kind)

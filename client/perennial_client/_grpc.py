@@ -20,6 +20,7 @@ from perennial_client._errors import (
     Unavailable,
     failure,
     kind_in_words,
+    unanswered,
 )
 from perennial_client._wire import Call, Infer, Ready, Reply, Tensor
 
@@ -49,7 +50,9 @@ class GrpcTransport:
 
     def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            return next(self.stream(call, timeout))
+            for reply in self.stream(call, timeout):
+                return reply
+            raise unanswered(self._url)
         method, message = _request(self._stub, call)
         try:
             return _reply(self._url, call, method(message, timeout=timeout))
@@ -80,7 +83,9 @@ class AsyncGrpcTransport:
 
     async def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            return await anext(self.stream(call, timeout))
+            async for reply in self.stream(call, timeout):
+                return reply
+            raise unanswered(self._url)
         self._open()
         method, message = _request(self._stub, call)
         try:

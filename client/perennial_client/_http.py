@@ -24,6 +24,7 @@ from perennial_client._errors import (
     Unavailable,
     failure,
     kind_in_words,
+    unanswered,
 )
 from perennial_client._wire import Call, Infer, Ready, Reply, Tensor
 
@@ -88,7 +89,9 @@ class HttpTransport:
 
     def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            return next(self.stream(call, timeout))
+            for reply in self.stream(call, timeout):
+                return reply
+            raise unanswered(self._url)
         try:
             response = self._client.send(_request(self._client, call, timeout))
         except httpx.TransportError as error:
@@ -120,7 +123,9 @@ class AsyncHttpTransport:
 
     async def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            return await anext(self.stream(call, timeout))
+            async for reply in self.stream(call, timeout):
+                return reply
+            raise unanswered(self._url)
         try:
             response = await self._client.send(_request(self._client, call, timeout))
         except httpx.TransportError as error:

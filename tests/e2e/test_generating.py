@@ -14,7 +14,7 @@ import pytest
 
 from flow.workshops import SERVICE, TEACH
 from installation import Installation, installed
-from perennial_client import AsyncClient, BadRequest, Client
+from perennial_client import AsyncClient, BadRequest, Client, NotFound
 from serving import within
 
 pytestmark = pytest.mark.e2e
@@ -81,6 +81,11 @@ def test_what_cannot_be_answered_is_told_at_once(client: Client, stream: bool) -
         BadRequest, match=r"the prompt has \d+ tokens, and prompt and answer have room for 256"
     ):
         ask("long " * 80)
+
+
+def test_a_service_that_is_not_there_is_named(client: Client) -> None:
+    with pytest.raises(NotFound, match="unknown model: 'nobody'"):
+        client.generate("nobody", "hello")
 
 
 def test_many_are_written_at_once_each_as_alone(running: Running) -> None:

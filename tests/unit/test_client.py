@@ -380,3 +380,8 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_a_stream_that_ends_without_an_answer_is_an_error(client: Any) -> None:
+    with pytest.raises(PerennialClientError, match="the stream ended without an answer"):
+        client.generate("chat", "hello")
