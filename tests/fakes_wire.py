@@ -138,6 +138,9 @@ class FakeServer:
         self._http.server_close()
 
 
+NO_SUCH_PATH = {"error": "the fake has no such path"}
+
+
 class _Http(ThreadingHTTPServer):
     wire: Wire
     daemon_threads = True
@@ -166,10 +169,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        model = self.path.split("/")[3]
         if self.path.endswith("/generate_stream"):
             self._reply(200, {})  # no event
             return
+        if not self.path.endswith("/infer"):
+            self._reply(404, NO_SUCH_PATH)
+            return
+        model = self.path.split("/")[3]
         try:
             outputs = self.server.wire.infer(model, {one["name"]: one["data"] for one in body["inputs"]})
         except Refused as refused:
@@ -182,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(200, {"model_name": model, "model_version": "3", "outputs": rows})
 
     def do_GET(self) -> None:
+        if not self.path.startswith("/v2/models/"):
+            self._reply(404, NO_SUCH_PATH)
+            return
         self._reply(200 if self.server.wire.ready(self.path.split("/")[3]) else 400, {})
 
     def _reply(self, status: int, body: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ class Installation:
             **os.environ,
             "PERENNIAL_STATE": str(folder / "var"),
             "PERENNIAL_REPOSITORY": str(folder / "repository"),
-            **{f"PERENNIAL_SERVER__{name}_PORT": "0" for name in ("HTTP", "GRPC", "METRICS")},
+            **{f"PERENNIAL_SERVER__{name}_PORT": "0" for name in ("HTTP", "GRPC", "METRICS", "OPENAI")},
             "PERENNIAL_WORKER__LEASE_S": "2",
             f"PERENNIAL_SERVICES__{SERVICE.upper()}": TEACH.model_copy(
                 update={"trigger_count": 400, "watch_s": 5.0}

@@ -65,6 +65,8 @@ class ServerSettings(_Section):
     http_port: Port = 8000
     grpc_port: Port = 8001
     metrics_port: Port = 8002
+    openai_port: Port = 8003
+    """Where the front speaks OpenAI's API, once some service writes."""
     start_timeout_s: Seconds = 120.0
     cache_mb: Annotated[int, Field(ge=0)] = 0
     memory_mb: Annotated[int, Field(ge=0)] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
@@ -159,7 +159,7 @@ class AsyncClient:
         raw: bool = False,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> AsyncIterator[Generated]: ...
+    ) -> AsyncGenerator[Generated, None]: ...
 
     async def generate(
         self,
@@ -170,7 +170,7 @@ class AsyncClient:
         raw: bool = False,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Generated | AsyncIterator[Generated]:
+    ) -> Generated | AsyncGenerator[Generated, None]:
         """As `Client.generate`; of a stream an iterator, to read with `async for`."""
         text = _wire.prompt(asked, raw, options)
         if stream:
@@ -222,7 +222,9 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _pieces(self, service: str, text: str, timeout: float | None) -> AsyncIterator[Generated]:
+    async def _pieces(
+        self, service: str, text: str, timeout: float | None
+    ) -> AsyncGenerator[Generated, None]:
         async with aclosing(
             self._transport.stream(*self._calls.in_pieces(service, text, timeout))
         ) as replies:

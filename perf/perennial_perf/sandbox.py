@@ -48,7 +48,11 @@ def elsewhere(
             "store_url": "",
             "key_file": "",
             "server": ServerSettings(
-                http_port=0, grpc_port=0, metrics_port=0, start_timeout_s=user.server.start_timeout_s
+                http_port=0,
+                grpc_port=0,
+                metrics_port=0,
+                openai_port=0,
+                start_timeout_s=user.server.start_timeout_s,
             ),
             "services": dict(services),
         }

@@ -78,6 +78,7 @@ def _rendered(folder: Path, front: Front, server: FakeServer, changes: tuple[tup
         ("listen 8000;", f"listen 127.0.0.1:{front.http_port};"),
         ("listen 8001;", f"listen 127.0.0.1:{front.grpc_port};"),
         ("server triton:8000 resolve;", f"server 127.0.0.1:{server.http_port};"),
+        ("server openai:8003 resolve;", f"server 127.0.0.1:{server.http_port};"),
         ("server triton:8001 resolve;", f"server 127.0.0.1:{server.grpc_port};"),
         ("/tmp/", f"{folder}/"),
         *changes,
@@ -188,7 +189,10 @@ def test_a_compressed_grpc_message_is_refused(front: Front, server: FakeServer) 
         "POST /v2/logging",
         "GET /v2/models/sentiment/config",
         "GET /v2/models/sentiment/stats",
-        "POST /v2/models/sentiment/generate",
+        "POST /v2/models/sentiment_engine/generate",
+        "POST /v1/models",
+        "GET /v1/models/chat/../../admin",
+        "POST /v1/embeddings",
         "POST /v2/models/sentiment_postprocess/infer",
         "GET /metrics",
         "POST /v2/models/sentiment/../../repository/index",
@@ -210,6 +214,22 @@ def test_what_is_no_question_is_closed(front: Front, server: FakeServer, request
 
 
 @pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /v2/models/chat/generate",
+        "GET /v1/models",
+        "GET /v1/models/chat",
+        "POST /v1/chat/completions",
+        "POST /v1/completions",
+    ],
+)
+def test_what_is_asked_of_a_service_that_writes_reaches_a_server(front: Front, request_line: str) -> None:
+    method, path = request_line.split(" ")
+    status, said = front.ask(method, path, b"{}" if method == "POST" else b"")
+    assert (status, "the fake has no such path" in said) == (404, True)
+
+
+@pytest.mark.parametrize(
     "method",
     [
         "RepositoryIndex",
@@ -219,7 +239,7 @@ def test_what_is_no_question_is_closed(front: Front, server: FakeServer, request
         "CudaSharedMemoryRegister",
         "TraceSetting",
         "LogSettings",
-        "ModelStreamInfer",
+        "ModelStatistics",
     ],
 )
 def test_grpc_methods_beside_questions_are_closed(front: Front, method: str) -> None:

@@ -88,7 +88,9 @@ FENCES = {
     "scipy": ("gates/*", "jobs/drift.py", "jobs/watch.py"),
     "sklearn": ("tasks/*/*", "gates/*", "jobs/confusion.py", "jobs/noise.py"),
     "cleanlab": ("jobs/noise.py",),
-    "pydantic": ("config.py", "engine_options.py", "jobs/data.py"),
+    "pydantic": ("config.py", "engine_options.py", "jobs/data.py", "server/openai_words.py"),
+    "starlette": ("server/*",),
+    "uvicorn": ("jobs/front.py",),
     "typer": ("cli/*",),
     "rich": ("cli/*",),
 }

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from perennial.jobs import up
-from perennial.jobs.up import LONGEST_PAUSE_S, SETTLED_S, Revivals
+from perennial.jobs import revivals as module
+from perennial.jobs.revivals import LONGEST_PAUSE_S, SETTLED_S, Revivals
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     told = Clock()
-    monkeypatch.setattr(up, "time", told)
+    monkeypatch.setattr(module, "time", told)
     return told
 
 

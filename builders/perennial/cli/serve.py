@@ -1,4 +1,4 @@
-"""`up`, `down`, `status`, `worker`: running it."""
+"""`up`, `down`, `status`, `worker`, `openai`: running it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from perennial.cli.learn import run_here_or_follow
 from perennial.cli.output import Json, console, print_json, say, settings_of, table, teller
 from perennial.errors import Unavailable
 from perennial.jobs import data
+from perennial.jobs.front import answer, models
 from perennial.jobs.up import Up, mend, running_pid, watched
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, known_service, open_workshop
 from perennial.protocols import Sample
 from perennial.repository.layout import WARMUP
 from perennial.server import embedded, memory
+from perennial.server.ports import listen
 from perennial.server.runinfo import RunInfo, find_running
 from perennial.store_protocol import WORKER
 from perennial.types import Job
@@ -38,7 +40,7 @@ STOP_S = 30.0
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, down, status, worker):
+    for command in (up, down, status, worker, openai):
         app.command()(command)
 
 
@@ -68,10 +70,13 @@ def up(
     with Up(shop) as running:
         server = running.server.run
         if as_json:
-            print_json({"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url})
+            urls = {"http": server.http_url, "grpc": server.grpc_url, "metrics": server.metrics_url}
+            print_json({**urls, "openai": running.openai_url})
             running.keep_up(lambda: None)
         else:
             greet(server, shop)
+            if running.openai_url:
+                say(f"{'as OpenAI':>12}:  OpenAI(base_url={running.openai_url!r}, api_key='none')")
             _show_until_stopped(running, shop)
         tell("stopping …")
     tell(f"stopped; everything is kept in {shop.settings.state}")
@@ -267,3 +272,25 @@ def worker(context: typer.Context, as_json: Json = False) -> None:
         say(f"worker {os.getpid()} on {shop.settings.state}; Ctrl-C stops it")
     with watched(shop) if elsewhere else nullcontext():
         working.work()
+
+
+def openai(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="server.host")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="0 takes a free one.", show_default="server.openai_port")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Speak OpenAI's API for the services that write, beside a server that runs elsewhere, until Ctrl-C."""
+    shop = open_workshop(settings_of(context))
+    server = shop.settings.server
+    listening = listen(host or server.host, "openai", server.openai_port if port is None else port)
+    url = "http://{}:{}/v1".format(*listening.getsockname())
+    if as_json:
+        print_json({"openai": url})
+    else:
+        say(
+            f"OpenAI's API for {', '.join(model.name for model in models(shop)) or 'no service yet'} at {url}"
+        )
+    answer(shop, listening)

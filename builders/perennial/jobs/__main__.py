@@ -1,6 +1,7 @@
-"""The processes of the slow loop: the worker, and the child that it starts for each job.
+"""The processes beside the server: the worker, the child that it starts for each job, and the front.
 
-The order comes as JSON on standard input: `settings`, and for a job its id and the worker's lease.
+The order comes as JSON on standard input: `settings`, for a job its id and the worker's lease, and for the
+front the number of the socket that it answers on.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import socket
 import sys
 
 from perennial.config import Settings
 from perennial.errors import Fenced, PerennialError
+from perennial.jobs.front import answer
 from perennial.jobs.worker import Worker
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.types import Lease
@@ -24,6 +27,8 @@ def main() -> int:
     try:
         if "job" in order:
             _run_job(shop, order["job"], Lease(**order["lease"]))
+        elif "front" in order:
+            answer(shop, socket.socket(fileno=order["front"]))
         else:
             _work(shop)
     except Fenced as error:

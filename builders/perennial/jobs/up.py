@@ -1,4 +1,4 @@
-"""The foreground of `perennial up`: the server, its watchdog and the worker, until told to stop."""
+"""The foreground of `perennial up`: server, watchdog, worker and front, until told to stop."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import random
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
-from perennial.jobs.worker import start_child
+from perennial.jobs.front import Front
+from perennial.jobs.revivals import Revivals
+from perennial.jobs.worker import start_child, stop_child
 from perennial.jobs.workshop import Workshop
 from perennial.names import OWN_MODELS
 from perennial.plugins import labels_of
@@ -29,30 +30,9 @@ from perennial.types import Bundle, Tensors, text_tensor
 
 PID_FILE = "up.json"
 LOOK_EVERY_S = 0.5
-WORKER_STOP_S = 10.0
 RESTARTS = 5
-LONGEST_PAUSE_S, SETTLED_S = 32.0, 60.0
 
 log = logging.getLogger(__name__)
-
-
-class Revivals:
-    """When a process that has died may start again: after pauses that double while it soon dies again."""
-
-    def __init__(self) -> None:
-        self.in_a_row = 0
-        self._last = -SETTLED_S
-
-    def due(self) -> bool:
-        """Whether it may start now; a yes counts."""
-        lived = time.monotonic() - self._last
-        if lived > SETTLED_S:
-            self.in_a_row = 0
-        if lived < min(2.0 ** min(self.in_a_row, 10), LONGEST_PAUSE_S):
-            return False
-        self.in_a_row += 1
-        self._last = time.monotonic()
-        return True
 
 
 class Up:
@@ -72,6 +52,7 @@ class Up:
         self._server = start_server(self._shop)
         try:
             self._watch = Watch(self._shop, self._server.run.server_pid)
+            self._front = Front(self._shop)
             self._worker = start_worker(self._shop)
         except BaseException:
             self._server.stop()
@@ -81,12 +62,18 @@ class Up:
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
         self._watch.stop()
-        stop_worker(self._worker)
+        stop_child(self._worker)
+        self._front.stop()
         self._server.stop()
 
     @property
     def server(self) -> Server:
         return self._server
+
+    @property
+    def openai_url(self) -> str | None:
+        """Where OpenAI's API is spoken, if some service writes."""
+        return self._front.url
 
     def keep_up(self, show: Callable[[], None]) -> None:
         """Until stopped: show how things are, and restart what has died."""
@@ -96,6 +83,7 @@ class Up:
                 show()
 
     def _revive(self) -> None:
+        self._front.keep_up()
         if self._worker.poll() is not None and self._workers.due():
             log.warning("the worker ended with code %s; starting it again", self._worker.returncode)
             self._worker = start_worker(self._shop)
@@ -245,15 +233,6 @@ def _tell_store(shop: Workshop, bundle: Bundle) -> None:
 def start_worker(shop: Workshop) -> subprocess.Popen[bytes]:
     order = {"settings": shop.settings.model_dump(mode="json")}
     return start_child(order, shop.state.folder("logs") / "worker.log")
-
-
-def stop_worker(worker: subprocess.Popen[bytes]) -> None:
-    worker.terminate()
-    try:
-        worker.wait(WORKER_STOP_S)
-    except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.wait()
 
 
 @contextmanager

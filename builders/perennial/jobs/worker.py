@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from perennial.jobs.workshop import Workshop
 from perennial.store_protocol import WORKER
 from perennial.types import Job, JobState, Lease
 
+STOP_S = 10.0
 NICE = 10
 """A busy core goes to answers, 9 parts of 10; at 19 a job beside a server under full load would never end."""
 
@@ -144,9 +145,14 @@ class Worker:
 
 
 def start_child(
-    order: dict[str, Any], log: Path, nice: int = 0, environment: Mapping[str, str] | None = None
+    order: dict[str, Any],
+    log: Path,
+    nice: int = 0,
+    environment: Mapping[str, str] | None = None,
+    shared: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """`python -m perennial.jobs` on this order, in a session of its own, gone when this process is."""
+    """`python -m perennial.jobs` on this order, in a session of its own, gone when this process is. It
+    has the `shared` open files under the same numbers."""
     with log.open("ab") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", "perennial.jobs"],
@@ -155,9 +161,19 @@ def start_child(
             stderr=output,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
+            pass_fds=shared,
             preexec_fn=lambda: die_with_parent(nice),  # noqa: PLW1509 (it only calls the kernel)
         )
     assert child.stdin
     with child.stdin as pipe:
         pipe.write(json.dumps(order).encode())
     return child
+
+
+def stop_child(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,4 +1,4 @@
-"""Where the embedded server listens: on loopback only, on ports that are free."""
+"""Where the embedded server, and the front beside it, listen: on loopback only, on ports that are free."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ def choose(host: str, wanted: Ports) -> Ports:
             for use, port in asdict(wanted).items()
         }
     return Ports(**chosen)
+
+
+def listen(host: str, use: str, port: int) -> socket.socket:
+    """A socket of ours that accepts connections; errors as in `choose`."""
+    sock = socket.socket()
+    try:
+        _bind(sock, host, use, port)
+    except Unavailable:
+        sock.close()
+        raise
+    sock.listen(128)
+    return sock
 
 
 def _bind(sock: socket.socket, host: str, use: str, port: int) -> int:

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from perennial.errors import PerennialError, Unavailable
-from perennial.jobs.up import start_worker, stop_worker
+from perennial.jobs.up import start_worker
+from perennial.jobs.worker import stop_child
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import verify_bundle
 from perennial.types import Job, NewFeedback, Rated
@@ -68,7 +69,7 @@ def worker(shop: Workshop) -> Iterator[None]:
     try:
         yield
     finally:
-        stop_worker(process)
+        stop_child(process)
 
 
 @contextmanager
