@@ -108,10 +108,16 @@ def tiny_letters() -> Tokenizer:
 
 def tiny_chat(folder: Path) -> Path:
     """The files of a `generate` codec, written without torch."""
+    import numpy as np
+
     from perennial.writing.chat import Chat
+    from perennial.writing.meaning import MEANING, word_vectors
 
     folder.mkdir(parents=True, exist_ok=True)
-    Chat(tiny_letters(), TEMPLATE, {"eos_token": "<end>"}).write(folder)
+    tokenizer = tiny_letters()
+    Chat(tokenizer, TEMPLATE, {"eos_token": "<end>"}).write(folder)
+    embeddings = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 64))
+    np.save(folder / MEANING, word_vectors(embeddings, range(256, len(embeddings))))
     return folder
 
 

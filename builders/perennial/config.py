@@ -190,6 +190,7 @@ class ServiceSettings(_Section):
     shadow_share: Share = 0.0
     shadow_texts: Positive = 500
     explore: Annotated[float, Field(ge=0.0, le=0.2)] = 0.01
+    recall: bool = True
     """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03

@@ -13,6 +13,7 @@ from perennial.types import (
     Choice,
     Document,
     Example,
+    FeedbackRow,
     Moving,
     Placed,
     Precision,
@@ -105,13 +106,13 @@ class Placing(Codec, Protocol):
 
 
 class Recalling(Codec, Protocol):
-    """Of a task whose next answer hangs on what its user did since the last one."""
+    """Of a task whose next answer hangs on what was said of earlier ones."""
 
     explore: float
     """In which share of the places of an answer something else is tried; 0 unless it is set."""
 
-    def take_feedback(self, told: Sequence[tuple[str, str]]) -> None:
-        """Encode with these texts, and what was said of the answers to them, in mind, from any thread."""
+    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
+        """Encode with these in mind, from any thread."""
 
     def forget_feedback(self) -> None:
         """Encode as if nothing had been told."""
@@ -156,7 +157,9 @@ class Labels(Protocol):
     of_documents: bool
     """Whether a label names documents, which a build is given."""
     of_users: bool
-    """Whether a text says who asks, so that the codec is a `Recalling` one."""
+    """Whether a text says who asks."""
+    recalls: bool
+    """Whether what was said of an answer counts in the next ones, so that the codec is a `Recalling` one."""
     writes: bool
     """Whether an answer is written, token by token, and may come in pieces."""
 

@@ -169,7 +169,7 @@ class Placement:
     does gets `alone_threads`, or every core where that is 0. `tokenizers` and `postprocesses` count the
     processes of those stages. Of the texts that are asked the store keeps the share `shadow_share`, and of
     those the newest `shadow_texts`. Where its task can, answers try something else in the share `explore` of
-    their places.
+    their places; and with `recall` they heed what was said of others since.
     """
 
     runtime: Runtime = "embedded"
@@ -181,6 +181,7 @@ class Placement:
     shadow_share: float = 0.0
     shadow_texts: int = 500
     explore: float = 0.0
+    recall: bool = True
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from perennial_client._types import (
     Suggestion,
     Tagged,
     Timings,
+    Wanted,
     Why,
 )
 
@@ -64,5 +65,6 @@ __all__ = [
     "Tagged",
     "Timings",
     "Unavailable",
+    "Wanted",
     "Why",
 ]

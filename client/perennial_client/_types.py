@@ -74,7 +74,8 @@ class Generated:
 
     `finish_reason` is "stop" where it came to an end or to a stop string, "length" where it was as long as it
     may be, and None while more pieces come. `score` is how likely the model held its tokens, by the geometric
-    mean of their probabilities. `completion_tokens` counts those so far. The other fields are as in `Answer`.
+    mean of their probabilities. `completion_tokens` counts those so far. `based_on` are the receipts of the
+    corrections in whose light it was written. The other fields are as in `Answer`.
     """
 
     completion: str
@@ -86,11 +87,21 @@ class Generated:
     text: str
     service: str
     release: int
+    based_on: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
         """What it says, as feedback would."""
         return self.completion
+
+    @property
+    def liked(self) -> Wanted:
+        """Feedback that it is fine as it is; not of a piece."""
+        return Wanted(self.completion)
+
+    def disliked(self, wanted: str | None = None) -> Wanted:
+        """Feedback that it is wrong, and what would have been right; not of a piece."""
+        return Wanted(wanted, self.completion)
 
 
 @dataclass(frozen=True)
@@ -227,6 +238,15 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a user says of an answer that was written: the text that he `wanted`, one that he `rejected`, or
+    both."""
+
+    wanted: str | None = None
+    rejected: str | None = None
+
+
+@dataclass(frozen=True)
 class Cause:
     """A row that pushes an answer: towards its label by `push` over the next best one, where 1 is a whole
     label; against it where that is negative.
@@ -260,9 +280,9 @@ class Why:
     taught: tuple[Cause, ...]
 
 
-Said: TypeAlias = "str | Span | Sequence[Span] | Judged | Sequence[Judged]"
+Said: TypeAlias = "str | Span | Sequence[Span] | Judged | Sequence[Judged] | Wanted"
 """What feedback may say: a label, or the id of the right document; all spans of a text, or one of them; or
-what a user says of one document or of several."""
+what a user says of one document or of several; or of an answer that was written."""
 About: TypeAlias = "Answer | Tagged | Found | Embedded | Recommended | Generated | str"
 
 
@@ -295,7 +315,7 @@ class Feedback:
         """Feedback on an answer, on a prediction id, or, with neither at hand, on a text put to a service.
 
         `label` is the right one; or all spans that the text has; or one span that is right, of which alone it
-        tells (one whose label is empty says that there is none); or what is said of documents.
+        tells (one whose label is empty says that there is none); or what is said of documents, or of texts.
 
         >>> Feedback.on("sentiment", "negative", text="not exactly a masterpiece", key="7").prediction_id
         ''
@@ -314,12 +334,12 @@ class Feedback:
 def _written(label: Said) -> str:
     if isinstance(label, str):
         return label
-    if isinstance(label, Span | Judged):
+    if isinstance(label, Span | Judged | Wanted):
         return json.dumps(_plain(label))
     return json.dumps([_plain(part) for part in label])
 
 
-def _plain(part: Span | Judged) -> dict[str, object]:
-    if isinstance(part, Judged):
+def _plain(part: Span | Judged | Wanted) -> dict[str, object]:
+    if isinstance(part, Judged | Wanted):
         return {name: value for name, value in asdict(part).items() if value is not None}
     return {"start": part.start, "end": part.end, "label": part.label or None}

@@ -42,7 +42,7 @@ _ANSWER = ("LABEL", "SCORE", "TOP_LABELS", "TOP_SCORES")
 _TIMINGS = "TIMINGS"
 _FOUND = ("DOCUMENTS", "SCORES")
 _SUGGESTED = (*_FOUND, "PROPENSITIES")
-_WRITTEN = ("COMPLETION", "FINISH_REASON", "SCORE", "TOKENS", "PREDICTION_ID")
+_WRITTEN = ("COMPLETION", "FINISH_REASON", "SCORE", "TOKENS", "BASED_ON", "PREDICTION_ID")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def to_write(service: str, text: str, stream: bool) -> Infer:
 
 
 def written(service: str, text: str, reply: Reply) -> Generated:
-    ((completion,), (finish,), (score,), tokens, (prediction_id,)) = (
+    ((completion,), (finish,), (score,), tokens, (based_on,), (prediction_id,)) = (
         _rows(reply, name, 1)[0] for name in _WRITTEN
     )
     return Generated(
@@ -205,6 +205,7 @@ def written(service: str, text: str, reply: Reply) -> Generated:
         text=text,
         service=service,
         release=_release(prediction_id),
+        based_on=tuple(json.loads(based_on)),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from flow.workshops import SERVICE, TEACH
 from installation import Installation, installed
-from perennial_client import AsyncClient, BadRequest, Client, NotFound
+from perennial_client import AsyncClient, BadRequest, Client, Generated, NotFound
 from serving import within
 
 pytestmark = pytest.mark.e2e
@@ -143,14 +143,45 @@ def test_who_goes_away_frees_a_slot(running: Running) -> None:
             assert time.monotonic() - began < usual + 3.0
 
 
-def test_a_wanted_answer_is_feedback(running: Running) -> None:
+def test_what_is_wanted_counts_within_a_second_and_until_it_is_forgotten(running: Running) -> None:
+    home, urls = running
+    with Client(urls["grpc"], timeout=60) as client:
+
+        def asked(text: str) -> Generated:
+            return client.generate(SERVICE, text, max_tokens=5)
+
+        before = asked("who runs it?")
+        receipt = client.feedback(before, before.disliked("ann does"), source="ann")
+        began = time.monotonic()
+        assert within(5, lambda: asked("who runs it?").based_on == (receipt,))
+        assert time.monotonic() - began < 1.5, "a second, and what one answer takes"
+        after = asked("who runs it??")
+        assert after.based_on == (receipt,)
+        assert after.prompt_tokens == before.prompt_tokens + 1 + 2 * (len("who runs it?ann does") + 4)
+        assert asked("zzz").based_on == ()
+        assert home.told("forget", SERVICE, "--source", "ann")["rows"] == [1]
+        assert within(2, lambda: asked("who runs it?").prompt_tokens == before.prompt_tokens)
+        assert asked("who runs it?").completion == before.completion
+
+
+def test_thumbs_are_feedback(running: Running) -> None:
     home, urls = running
     with Client(urls["grpc"], timeout=60) as client:
         answer = client.generate(SERVICE, "hello", max_tokens=5)
-        assert client.feedback(answer, "good day")
-        with pytest.raises(BadRequest, match="the label is empty"):
+        assert client.feedback(answer, answer.liked, source="bob")
+        assert client.feedback(answer, answer.disliked(), source="bob")
+        with pytest.raises(BadRequest, match="the wanted text is ' '; give the answer"):
             client.feedback(answer, " ")
-    assert within(5, lambda: home.service_status()["feedback"]["fresh"] >= 1)
+    assert within(5, lambda: home.service_status()["feedback"]["fresh"] >= 2)
+    assert home.told("forget", SERVICE, "--source", "bob")["rows"] == [2, 3]
+
+
+def test_a_service_may_be_told_not_to_recall(built_writer: Path, tmp_path: Path) -> None:
+    home = installed(built_writer, tmp_path / "home", TEACH.model_copy(update={"recall": False}))
+    with home.up() as (_, urls), Client(urls["grpc"], timeout=60) as client:
+        client.feedback(SERVICE, "ann does", text="who runs it?")
+        time.sleep(1.5)
+        assert client.generate(SERVICE, "who runs it?", max_tokens=5).based_on == ()
 
 
 def test_the_command_line_writes(running: Running) -> None:

@@ -359,6 +359,7 @@ def test_the_public_names_are_these() -> None:
         "Tagged",
         "Timings",
         "Unavailable",
+        "Wanted",
         "Why",
     ]
 

@@ -153,7 +153,7 @@ def test_a_watchdog_asks_for_one_token_of_another_text() -> None:
     for text in ("hello", json.dumps([USER]), json.dumps({"prompt": "hello"})):
         other = Request.read(labels.another(text, 7))
         assert "hello 7" in other.text and other.options.max_tokens == 1
-    with pytest.raises(BadRequest, match="the label is empty"):
+    with pytest.raises(BadRequest, match="the wanted text is ' '; give the answer"):
         labels.read(" ", "hello", None)
 
 

@@ -13,7 +13,7 @@ from perennial.pipeline import request_of
 from perennial.plugins import labels_of
 from perennial.ranking.context import MOST_ITEMS, STRANGERS, USERS, Context, parsed
 from perennial.tasks.recommend.codec import TOP, RecommendCodec
-from perennial.types import Document, Placed, Tensors
+from perennial.types import Document, FeedbackRow, Placed, Tensors
 from tiny import TONED, asking, tiny_recommender, wanting
 
 ITEMS = [*TONED]
@@ -98,10 +98,10 @@ def test_clicks_that_were_told_count_as_taken_until_they_are_forgotten(codec: Re
     plain = encoded(codec, asking("ann", ITEMS[0]))
     codec.take_feedback(
         [
-            (asking("ann"), wanting(ITEMS[5])),
-            (asking("ann"), json.dumps([{"document": ITEMS[6], "said": "skipped"}])),
-            (asking("ann", ITEMS[0]), wanting(ITEMS[0])),
-            (asking("bob"), wanting(ITEMS[7])),
+            FeedbackRow("films", asking("ann"), wanting(ITEMS[5])),
+            FeedbackRow("films", asking("ann"), json.dumps([{"document": ITEMS[6], "said": "skipped"}])),
+            FeedbackRow("films", asking("ann", ITEMS[0]), wanting(ITEMS[0])),
+            FeedbackRow("films", asking("bob"), wanting(ITEMS[7])),
         ]
     )
     assert ITEMS[5] not in items(answer(codec, ITEMS[5], asking("ann")))

@@ -186,6 +186,8 @@ def generate(
         f"    {piece.finish_reason}, {piece.prompt_tokens} + {piece.completion_tokens} tokens, "
         f"score {piece.score:.3f}, id {piece.prediction_id}"
     )
+    if piece.based_on:
+        say(f"    based on what was said in feedback: {', '.join(piece.based_on)}")
 
 
 def index(

@@ -51,6 +51,7 @@ class Workshop:
             settings.shadow_share,
             settings.shadow_texts,
             settings.explore,
+            settings.recall,
         )
 
     @contextmanager

@@ -20,7 +20,7 @@ from perennial.task_protocol import Codec
 from perennial.types import Bundle, Placement, text_tensor
 
 _TOLD = ("service", "release", "task", "engine", "file")
-_PLACED = ("instances", "threads", "alone_threads", "shadow_share", "shadow_texts", "explore")
+_PLACED = ("instances", "threads", "alone_threads", "shadow_share", "shadow_texts", "explore", "recall")
 
 BLOCKER = "__pycache__"
 """An empty file where Python would make a folder for bytecode. Triton initialises a serving version again at

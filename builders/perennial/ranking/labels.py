@@ -31,6 +31,7 @@ class RankingLabels:
     of_words = False
     of_documents = True
     of_users = False
+    recalls = False
     writes = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002

@@ -137,6 +137,7 @@ class Release:
     shadow_share: float = 0.0
     shadow_texts: int = 500
     explore: float = 0.0
+    recall: bool = True
     engine_options: Mapping[str, Any] = field(default_factory=dict)
 
 

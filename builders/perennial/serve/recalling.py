@@ -1,6 +1,7 @@
-"""Looks for new feedback in the store, and has the codec encode with what each user did last in mind.
+"""Looks for new feedback in the store, and has the codec encode with it in mind.
 
-Without the worker: a click counts in the user's next request as soon as it is durable.
+Without the worker: a click counts in the user's next request as soon as it is durable, and in what is asked
+next so does a text that somebody wanted.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ NEWEST, A_PAGE = 100_000, 5_000
 
 
 def recalling(opened: Opened) -> Recalling | None:
-    """None where there is no store, or a text says nothing of who asks."""
+    """None where there is no store, or answers do not hang on what was said of others."""
     url = os.environ.get(STORE_URL)
-    return Recalling(opened, url) if url and labels_of(opened.release.task).of_users else None
+    recalls = opened.release.recall and labels_of(opened.release.task).recalls
+    return Recalling(opened, url) if url and recalls else None
 
 
 class Recalling:
@@ -31,7 +33,7 @@ class Recalling:
         self._service, self._codec = opened.release.service, cast(Codec, opened.codec)
         self._known: int | None = None
         self._generation = 0
-        self._visits = Visits(store_url, LOOK_EVERY_S, self._look, "answers know no clicks that are newer")
+        self._visits = Visits(store_url, LOOK_EVERY_S, self._look, "answers know no feedback that is newer")
         politely(self._visits.now)
         self._visits.start()
 
@@ -46,6 +48,6 @@ class Recalling:
         if known is None:
             known = max(0, store.newest_row(self._service) - NEWEST)
         while rows := store.feedback(self._service, known, A_PAGE):
-            self._codec.take_feedback([(row.text, row.label) for row in rows])
+            self._codec.take_feedback(rows)
             known = rows[-1].row
         self._known = known

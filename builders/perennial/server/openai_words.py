@@ -199,6 +199,7 @@ def _told(form: Form, model: Model, last: Generated, text: str, created: int, *,
         "model": model.name,
         "system_fingerprint": f"release {last.release}",
         "choices": [choice],
+        "based_on": list(last.based_on),
     }
 
 

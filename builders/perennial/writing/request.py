@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -101,6 +102,22 @@ class Request:
             return self.messages[0]["content"]
         asked = {"prompt": self.prompt} if self.prompt else {"messages": list(self.messages)}
         return json.dumps({**asked, **changed}, ensure_ascii=False)
+
+    @property
+    def question(self) -> str | None:
+        """What the user says last; None where no user does."""
+        last = self.messages[-1] if self.messages else {"role": "", "content": ""}
+        return last["content"] if last["role"] == "user" else None
+
+    def after(self, turns: Sequence[tuple[str, str]]) -> Request:
+        """The same, asked after these were asked and answered."""
+        told = [
+            {"role": role, "content": text}
+            for turn in turns
+            for role, text in zip(("user", "assistant"), turn, strict=True)
+        ]
+        before = sum(one["role"] == "system" for one in self.messages[:1])
+        return replace(self, messages=(*self.messages[:before], *told, *self.messages[before:]))
 
     def going_on(self, beginning: str, max_tokens: int) -> Request:
         """The same, with the beginning of its answer written already."""

@@ -17,6 +17,7 @@ class ClassifyLabels:
     of_words = False
     of_documents = False
     of_users = False
+    recalls = False
     writes = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002

@@ -5,6 +5,7 @@ Knows the template and the tokenizer of one release. Leaves the writing to the e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,13 @@ import numpy as np
 from perennial.encoders.asked import check_text
 from perennial.encoders.tokens import padded
 from perennial.errors import BadRequest
-from perennial.types import Array, Example, Scores, Signature, Tensors, TensorSpec, text_tensor
+from perennial.types import Array, Example, FeedbackRow, Scores, Signature, Tensors, TensorSpec, text_tensor
 from perennial.writing.chat import FILES, Chat
+from perennial.writing.examples import Examples
+from perennial.writing.meaning import MEANING, Meaning
 from perennial.writing.overlap import overlap
 from perennial.writing.request import Request
+from perennial.writing.wanted import Wanted
 
 __all__ = ["GenerateCodec"]
 
@@ -33,10 +37,11 @@ class GenerateCodec:
     """Reads the tokenizer, and `chat.json` {template, special}.
 
     TEXT is what a user says, messages as JSON, or an object of `messages` or a `prompt` with options
-    (`writing.request`). With STREAM an answer comes in pieces, whose last one has a FINISH_REASON.
+    (`writing.request`). With STREAM an answer comes in pieces, whose last one has a FINISH_REASON. BASED_ON
+    is JSON of the receipts of the corrections in whose light it is written.
     """
 
-    FILES = FILES
+    FILES = (*FILES, MEANING)
     signature = Signature(
         request=(TensorSpec("TEXT", "BYTES", (1,)), TensorSpec("STREAM", "BOOL", (1,), optional=True)),
         engine_in=(
@@ -44,7 +49,7 @@ class GenerateCodec:
             TensorSpec("attention_mask", "INT64", (-1,)),
             TensorSpec("options", "BYTES", (1,)),
         ),
-        carried=(),
+        carried=(TensorSpec("based_on", "BYTES", (1,)),),
         engine_out=(
             TensorSpec("piece", "BYTES", (1,)),
             TensorSpec("finish", "BYTES", (1,)),
@@ -56,6 +61,7 @@ class GenerateCodec:
             TensorSpec("FINISH_REASON", "BYTES", (1,)),
             TensorSpec("SCORE", "FP32", (1,)),
             TensorSpec("TOKENS", "INT32", (2,)),
+            TensorSpec("BASED_ON", "BYTES", (1,)),
         ),
         streams=True,
     )
@@ -67,6 +73,7 @@ class GenerateCodec:
 
     def __init__(self, folder: Path) -> None:
         self._chat = Chat.read(folder)
+        self._examples = Examples(Meaning(folder, self._chat.tokenizer).of, self._length)
 
     def check(self, request: Tensors) -> None:
         for place, raw in enumerate(request["TEXT"].ravel()):
@@ -83,15 +90,18 @@ class GenerateCodec:
                 "FINISH_REASON": output["finish"],
                 "SCORE": output["likely"],
                 "TOKENS": output["tokens"],
+                "BASED_ON": output["based_on"],
             }
             for output in outputs
         ]
 
     def score(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Scores:
-        """How much of the wanted words is answered, and the other way round: `overlap`."""
+        """How much of the wanted words is answered, and the other way round: `overlap`; of a text that is
+        rejected alone, how little."""
+        wanted = [Wanted.read(example.label) for example in examples]
         alike = [
-            overlap(said, example.label)
-            for (said, _), example in zip(self.told(answers), examples, strict=True)
+            one.score(overlap(said, one.text))
+            for (said, _), one in zip(self.told(answers), wanted, strict=True)
         ]
         correct: Array = np.array(alike)
         return Scores({"overlap": float(correct.mean()), "exact": float((correct == 1.0).mean())}, correct)
@@ -108,10 +118,8 @@ class GenerateCodec:
         they differ anywhere; what differs then is no measure of how much."""
         found = []
         for example in examples:
-            asked, ids = (
-                Request.read(example.text),
-                self._chat.tokenizer.encode(example.label, add_special_tokens=False).ids,
-            )
+            asked, wanted = Request.read(example.text), Wanted.read(example.label).wanted or ""
+            ids = self._chat.tokenizer.encode(wanted, add_special_tokens=False).ids
             places = range(1, len(ids))
             for place in sorted(Random(example.text).sample(places, min(PLACES, len(places)))):
                 begun, more = (self._chat.tokenizer.decode(ids[:end]) for end in (place, place + 1))
@@ -135,12 +143,40 @@ class GenerateCodec:
     def take_head(self, weights: Array | None) -> None:
         """None there is: only a release with features gets one."""
 
+    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
+        """Answer in the light of these as well, from now on, from any thread."""
+        self._examples.take(rows)
+
+    def forget_feedback(self) -> None:
+        self._examples.forget()
+
+    def _length(self, text: str) -> int:
+        return len(self._chat.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _in_light(self, asked: Request) -> tuple[list[int], list[str]]:
+        """The tokens of a prompt, and the receipts of the examples in it."""
+        near = self._examples.near(asked.question) if asked.question else []
+        # A small model copies of what it was told twice what it else would overhear.
+        turns = [(one.asked, one.wanted) for one in [*near, *near[-1:]]]
+        try:
+            ids = self._chat.tokens(asked.after(turns))
+        except BadRequest:  # of a template that has no such turns
+            ids = []
+        if near and 0 < len(ids) < LONGEST // 2:
+            return ids, [one.receipt for one in near]
+        return self._chat.tokens(asked), []
+
     def _encoded(self, request: Tensors) -> Tensors:
         asked = [Request.read(str(raw, "utf-8")) for raw in request["TEXT"].ravel()]
-        rows = [self._chat.tokens(one) for one in asked]
+        rows, receipts = zip(*map(self._in_light, asked), strict=True)
         ids, mask = padded(rows, pad_id=0)
         streams = request.get("STREAM", np.zeros(len(rows), bool)).ravel()
         told = [
             one.options.streaming(bool(wanted)).written for one, wanted in zip(asked, streams, strict=True)
         ]
-        return {"input_ids": ids, "attention_mask": mask, "options": text_tensor(told)}
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "options": text_tensor(told),
+            "based_on": text_tensor([json.dumps(row) for row in receipts]),
+        }

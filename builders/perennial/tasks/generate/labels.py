@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from perennial.errors import BadRequest
 from perennial.writing.request import Request
+from perennial.writing.wanted import Wanted
 
 __all__ = ["GenerateLabels"]
 
@@ -18,12 +18,11 @@ class GenerateLabels:
     of_words = False
     of_documents = False
     of_users = False
+    recalls = True
     writes = True
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:  # noqa: ARG002
-        if not label.strip():
-            raise BadRequest("the label is empty; give the answer that you would have wanted")
-        return label
+        return Wanted.checked(label).label
 
     def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002
         return ()
@@ -47,8 +46,15 @@ class GenerateLabels:
         return "answer"
 
     def parts(self, label: str) -> Mapping[str, str]:
-        return {"": label}
+        """What is wanted, and what is rejected: different people may say so."""
+        said = Wanted.read(label)
+        parts = {"wanted": said.wanted and Wanted(said.wanted), "rejected": Wanted(None, said.rejected)}
+        return {name: part.label for name, part in parts.items() if part and part != Wanted(None)}
 
     def whole(self, parts: Iterable[str]) -> str:
-        (label,) = parts
-        return label
+        said = [Wanted.read(part) for part in parts]
+        wanted, rejected = (
+            next((text for text in texts if text is not None), None)
+            for texts in ([one.wanted for one in said], [one.rejected for one in said])
+        )
+        return Wanted(wanted, rejected).label

@@ -15,9 +15,11 @@ from perennial.encoders.moving import freeze, merge
 from perennial.errors import ConfigError
 from perennial.protocols import Session
 from perennial.types import DECODER, MADE_UP, Example, Moving, Precision, Scores
+from perennial.writing.meaning import MEANING, word_vectors
 from perennial.writing.network import CausalModel, TorchDecoder, load, save, written
 from perennial.writing.request import Options, Request
 from perennial.writing.session import WritingSession
+from perennial.writing.wanted import Wanted
 
 __all__ = ["GenerateTask"]
 
@@ -63,11 +65,15 @@ class GenerateTask:
         save(model, folder)
 
     def loss(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
-        """Minus the log of the probability of what was wanted: of each example the mean over its tokens,
-        weighted; averaged."""
-        shares = model.log_shares([(example.text, example.label) for example in batch])
-        weights = torch.tensor([example.weight for example in batch], device=model.device)
-        return -(torch.stack([share.mean() for share in shares]) * weights).mean()
+        """Minus the log of the probability of what is wanted: of each example the mean over its tokens,
+        weighted; averaged over those that want something."""
+        wanted = [(example, Wanted.read(example.label).wanted) for example in batch]
+        told = [(example.text, text) for example, text in wanted if text is not None]
+        if not told:
+            return torch.zeros((), requires_grad=True)
+        weights = torch.tensor([example.weight for example, text in wanted if text is not None])
+        shares = torch.stack([share.mean() for share in model.log_shares(told)])
+        return -(shares * weights.to(model.device)).mean()
 
     def logits(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:  # noqa: ARG002
         raise ConfigError(NO_LOGITS)
@@ -88,12 +94,16 @@ class GenerateTask:
         merge(model)
 
     def score(self, model: CausalModel, examples: Sequence[Example]) -> Scores:
-        """How likely what was wanted is, by the geometric mean over the tokens of each: to write the answers
-        would take longer than to learn."""
+        """How likely what is wanted is, by the geometric mean over the tokens of each, or how unlikely what
+        is rejected: to write the answers would take longer than to learn."""
         training = model.training
+        likely = list[float]()
         model.eval()
         with torch.inference_mode():
-            likely = [float(model.log_shares([(one.text, one.label)])[0].mean().exp()) for one in examples]
+            for example in examples:
+                wanted = Wanted.read(example.label)
+                (share,) = model.log_shares([(example.text, wanted.text)])
+                likely.append(wanted.score(float(share.mean().exp())))
         model.train(training)
         correct = np.array(likely)
         return Scores({"likelihood": float(correct.mean()) if likely else 0.0}, correct)
@@ -113,6 +123,8 @@ class GenerateTask:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         model.chat.write(folder)
+        embeddings = model.network.get_input_embeddings().weight.detach().float().numpy()
+        np.save(folder / MEANING, word_vectors(embeddings, model.tokenizer.added_tokens_decoder))
 
 
 def _asking(text: str) -> Request:

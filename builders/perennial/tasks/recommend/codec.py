@@ -24,7 +24,7 @@ from perennial.ranking.index import IDS
 from perennial.ranking.judgements import BELOW
 from perennial.ranking.judgements import parsed as judged
 from perennial.task_protocol import Ask
-from perennial.types import Array, Document, Signature, Tensors, TensorSpec
+from perennial.types import Array, Document, FeedbackRow, Signature, Tensors, TensorSpec
 
 __all__ = ["RecommendCodec"]
 
@@ -88,11 +88,11 @@ class RecommendCodec(RankingCodec):
             for output, top in zip(outputs, wanted, strict=True)
         ]
 
-    def take_feedback(self, told: Sequence[tuple[str, str]]) -> None:
-        """Have texts, and what was said of the answers to them, in mind from now on, from any thread."""
-        for text, label in told:
-            liked = [one.document for one in judged(label) if one.wanted]
-            user = parsed(text).user
+    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
+        """Have these in mind from now on, from any thread."""
+        for row in rows:
+            liked = [one.document for one in judged(row.label) if one.wanted]
+            user = parsed(row.text).user
             with self._turn:
                 last = self._clicked.setdefault(user, deque(maxlen=MOST_ITEMS))
                 self._clicked.move_to_end(user)

@@ -15,6 +15,7 @@ class RecommendLabels(RankingLabels):
     verb = "recommend"
     of_words = True
     of_users = True
+    recalls = True
 
     def another(self, text: str, number: int) -> str:
         asked = parsed(text)

@@ -24,6 +24,7 @@ class TagLabels:
     of_words = True
     of_documents = False
     of_users = False
+    recalls = False
     writes = False
 
     def read(self, label: str, text: str, known: Collection[str] | None) -> str:
