@@ -44,6 +44,10 @@ class WritingSession(Session, Protocol):
         last: piece by piece where `engine_in` wants that, else once. `gone` is asked whether nobody waits any
         more."""
 
+    def watch(self, told: Callable[[int, int], None]) -> None:
+        """Tell from now on after each turn, from another thread, how many texts were being written in it, and
+        how many wait."""
+
 
 class Engine(Protocol):
     """Is made with its options: plain values, each with a default, which settings give by their names."""

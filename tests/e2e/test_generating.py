@@ -136,11 +136,21 @@ def test_who_goes_away_frees_a_slot(running: Running) -> None:
         ]
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(next, streams))
+            assert gauge(running, "writing") > 1
             for stream in streams:
                 stream.close()  # type: ignore[attr-defined]
             began = time.monotonic()
             client.generate(SERVICE, "hello", max_tokens=4)
             assert time.monotonic() - began < usual + 3.0
+        assert within(2, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
+
+
+def gauge(running: Running, what: str) -> float:
+    """Among Triton's metrics."""
+    told = httpx.get(running[1]["metrics"], timeout=5).text
+    (line,) = (line for line in told.splitlines() if line.startswith(f"perennial_texts_{what}{{"))
+    assert f'service="{SERVICE}"' in line and 'release="1"' in line
+    return float(line.split()[-1])
 
 
 def test_what_is_wanted_counts_within_a_second_and_until_it_is_forgotten(running: Running) -> None:

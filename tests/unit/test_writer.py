@@ -135,3 +135,16 @@ def test_more_than_may_wait_are_refused() -> None:
             writer.submit(reader.asked([3], 2))
     decoder.go.set()
     writer.close()
+
+
+def test_how_many_are_written_and_wait_is_told_to_who_watches() -> None:
+    network, told = Summing(), list[tuple[int, int]]()
+    writer, readers = Writer(network, decode), [Reader() for _ in range(6)]
+    writer.watch = lambda writing, waiting: told.append((writing, waiting))
+    network.go.clear()
+    for reader in readers:
+        writer.submit(reader.asked([1, 2], 3))
+    network.go.set()
+    writer.close()
+    assert max(writing for writing, _ in told) == Summing.slots
+    assert max(waiting for _, waiting in told) >= 2 and told[-1] == (0, 0)

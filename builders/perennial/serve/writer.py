@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import triton_python_backend_utils as pb_utils
 
 from perennial import plugins
 from perennial.plugins import labels_of
@@ -19,6 +20,12 @@ from perennial.serve import stage
 from perennial.serve.polite import politely
 from perennial.timings import RUN_MS, now
 from perennial.types import Tensors, text_tensor
+
+SHOWN = (
+    ("perennial_texts_writing", "Texts that are being written"),
+    ("perennial_texts_waiting", "Texts that wait to be written"),
+)
+"""Among Triton's metrics: names, and what they count."""
 
 
 class Writer:
@@ -30,12 +37,20 @@ class Writer:
         self._session: WritingSession = engine.open(opened.folder / release.file, cores)
         self._own = {spec.name for spec in opened.codec.signature.engine_in}
         politely(lambda: _warm_up(opened, self._session))
+        self._families = [pb_utils.MetricFamily(*told, pb_utils.MetricFamily.GAUGE) for told in SHOWN]
+        labels = {"service": release.service, "release": str(release.release)}
+        self._gauges = [family.Metric(labels=labels) for family in self._families]
+        self._session.watch(self._show)
 
     def execute(self, requests: Sequence[Any]) -> None:
         stage.respond_in_pieces(requests, self._write)
 
     def finalize(self) -> None:
         self._session.close()
+
+    def _show(self, writing: int, waiting: int) -> None:
+        for gauge, count in zip(self._gauges, (writing, waiting), strict=True):
+            gauge.set(count)
 
     def _write(self, asked: Tensors, tell: stage.Tell, gone: stage.Gone) -> None:
         """What is not the engine's is handed on with each piece (see `pbtxt`)."""

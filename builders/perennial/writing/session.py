@@ -59,6 +59,10 @@ class WritingSession:
         for number, (ids, how) in enumerate(asked):
             self._writer.submit(Asked(ids, how, piece_by_piece if streams else rows.of(number), gone))
 
+    def watch(self, told: Callable[[int, int], None]) -> None:
+        """See `protocols.WritingSession`."""
+        self._writer.watch = told
+
     def close(self) -> None:
         self._writer.close()
         self._decoder.close()

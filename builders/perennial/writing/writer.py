@@ -101,6 +101,8 @@ class Writer:
         """By their slots: what is being written, and after that what is still read."""
         self._changed = threading.Condition()
         self._closed = False
+        self.watch: Callable[[int, int], None] = _unwatched
+        """Told after each turn how many texts are being written, and how many wait."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -142,6 +144,7 @@ class Writer:
     def _ready(self) -> bool:
         """Wait for texts, and give slots to those that came first; false once closed, and all are written."""
         with self._changed:
+            self.watch(len(self._texts), len(self._waiting))
             while not (self._texts or self._waiting or self._closed):
                 self._changed.wait()
             while self._waiting and len(self._texts) < self._decoder.slots:
@@ -202,3 +205,7 @@ class Writer:
         if slot < len(self._texts) and self._texts[slot].read:
             self._decoder.move(slot + 1, slot, self._texts[slot].read)
         text.asked.tell(text.piece(piece + text.unfolding.end(), why))
+
+
+def _unwatched(writing: int, waiting: int) -> None:
+    pass
