@@ -25,7 +25,13 @@ TAUGHT = TrainingSettings(
 @pytest.fixture
 def shop(built_writer: Path, tmp_path: Path) -> Iterator[Workshop]:
     how = TEACH.model_copy(
-        update={"rebuild": TAUGHT, "golden_margin": 0.9, "slice_margin": 1.0, "most_flips": 1.0}
+        update={
+            "rebuild": TAUGHT,
+            "golden_margin": 0.9,
+            "slice_margin": 1.0,
+            "most_flips": 1.0,
+            "calibration_margin": 1.0,
+        }
     )
     opened = workshop(shutil.copytree(built_writer, tmp_path / "copy"), how)
     yield opened
@@ -37,6 +43,8 @@ def test_it_begins_as_it_is_with_conversations_that_it_made_up(shop: Workshop) -
     assert (bundle.manifest["engine"], bundle.manifest["labels"]) == ("genai", [])
     rows = data.read(bundle.folder / "data/memory.jsonl")
     asked = [Request.read(row.text) for row in rows]
+    golden = data.read(bundle.folder / "data/golden.jsonl")
+    assert len(golden) > 40 and not {row.text for row in golden} & {row.text for row in rows}
     assert len(rows) > 20 and all(one.messages[0]["role"] == "user" for one in asked)
     quality, parity, _ = bundle.manifest["verdicts"]
     assert quality["reason"] == "given, not judged: it came without texts"

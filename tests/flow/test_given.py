@@ -43,9 +43,7 @@ def test_it_serves_as_it_came_and_says_that_nothing_judged_it(shop: Workshop) ->
     assert (shop.publisher.serving(SERVICE), bundle.manifest["labels"]) == (1, list(LABELS))
     quality, parity, _ = bundle.manifest["verdicts"]
     assert quality["reason"] == "given, not judged: it came without texts"
-    assert parity["reason"].startswith("the same answers to all"), (
-        "as float32: int8 has no golden texts to pass"
-    )
+    assert parity["outcome"] == "pass", "in int8, or where the processor rounds more, as float32"
     pipeline, rows = pipeline_of(bundle), tiny_examples(30)
     answers = pipeline.answers([row.text for row in rows])
     assert pipeline.codec.score(answers, rows).metrics["accuracy"] > 0.9

@@ -64,13 +64,13 @@ def judge_quality(run: Run) -> Result:
     which has learned nothing new: it may be behind, on the whole and on a slice, by as much as its user
     allows, and change as many answers more.
     """
-    if run.base is None and not run.read("golden"):
+    if run.base is None and not run.read("train"):
         reason = "given, not judged: it came without texts"
         return {"gate": "quality", "outcome": "pass", "reason": reason, "figures": {}}
     settings, golden = run.settings, run.read("golden")
     allowed = run.job.payload.get("max_drop", 0.0) / 100
-    held_out = {"golden": golden, "fresh": run.read("fresh")}
     candidate = Remembered(_checkpoint(run))
+    held_out = {"golden": candidate.codec.probes(golden), "fresh": run.read("fresh")}
     _write_confusion(run, candidate, held_out)
     judged_by, serving = data.texts_digest(golden), _serving(run)
     learned = _give_head(run, serving, held_out) if serving else False

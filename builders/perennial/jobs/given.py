@@ -1,7 +1,9 @@
-"""A classifier that begins a service as it is, without data.
+"""A model that begins a service as it is, without data.
 
-Nothing is trained or judged. Texts without a sense are made up: they hold its head in place, its engine is
-measured with them, and what is taught later takes their place. Leaves the other steps to the rebuild.
+Nothing is trained or judged. Texts are made up: they hold its head in place, its engine is measured with
+them, and, unless they have a sense, what is taught later takes their place. Of those that a writing model
+makes up, most are golden: what it said to them is what a later release must not unlearn. Leaves the other
+steps to the rebuild.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from pathlib import Path
 from perennial.jobs import data
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import trainable
+from perennial.plugins import labels_of
 from perennial.types import Bundle
 
 COUNT = 2000
@@ -32,8 +35,10 @@ def take(run: Run, base: Bundle | None) -> Result:
     further = {*run.settings.labels, *payload.get("labels", ())}.difference(known)
     labels = sorted({*known, *further})
     made_up = task.made_up(task.load(Path(payload["from"]), labels, further), COUNT, run.settings.seed)
+    judging = len(made_up) * 2 // 3 if labels_of(payload["task"]).writes else 0
     with run.fresh("snapshot") as folder:
-        data.write(folder / "old.jsonl", made_up)
+        data.write(folder / "golden.jsonl", made_up[:judging])
+        data.write(folder / "old.jsonl", made_up[judging:])
     return {
         "base": 0,
         "previous": run.shop.publisher.serving(run.job.service) or 0,

@@ -14,7 +14,7 @@ from torch import Tensor
 from perennial.encoders.moving import freeze, merge
 from perennial.errors import ConfigError
 from perennial.protocols import Session
-from perennial.types import DECODER, MADE_UP, Example, Moving, Precision, Scores
+from perennial.types import DECODER, Example, Moving, Precision, Scores
 from perennial.writing.meaning import MEANING, word_vectors
 from perennial.writing.network import CausalModel, TorchDecoder, load, save, written
 from perennial.writing.request import Options, Request
@@ -23,9 +23,11 @@ from perennial.writing.wanted import Wanted
 
 __all__ = ["GenerateTask"]
 
-MADE_UP_TEXTS, ASKED_TOKENS, ANSWERED_TOKENS = 32, 24, 24
+MADE_UP_TEXTS, ASKED_TOKENS, ANSWERED_TOKENS = 96, 24, 24
+ITSELF = "itself"
+"""The source of what a model made up, which unlike words without a sense is worth being kept up."""
 TRAINING = MappingProxyType(
-    {"trainable": "lora", "learning_rate": 3e-4, "batch_size": 8, "epochs": 2, "balance": 0.0, "threads": 0}
+    {"trainable": "lora", "learning_rate": 2e-3, "batch_size": 8, "epochs": 4, "balance": 0.0, "threads": 0}
 )
 NO_LOGITS = "what generates tells no labels apart; choose the learner finetune or replay"
 
@@ -56,7 +58,7 @@ class GenerateTask:
         requests = [_asking(text) if asking else _going_on(text) for text in texts if text.strip()]
         answers = written(model, [model.chat.tokens(request) for request in requests], ANSWERED_TOKENS, seed)
         return [
-            Example(request.text, decode(answer), source=MADE_UP)
+            Example(request.text, decode(answer), source=ITSELF)
             for request, answer in zip(requests, answers, strict=True)
             if answer
         ]
