@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
@@ -187,7 +187,7 @@ class Client:
         raw: bool = False,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Iterator[Generated]: ...
+    ) -> Generator[Generated, None, None]: ...
 
     def generate(
         self,
@@ -198,7 +198,7 @@ class Client:
         raw: bool = False,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Generated | Iterator[Generated]:
+    ) -> Generated | Generator[Generated, None, None]:
         """What a service that generates answers: to what a user says, or to a conversation; or, `raw`, how it
         goes on with a text, without the model's chat template. With `stream` the pieces of it as they come;
         who stops reading takes the question back. What is not given is as the service has it.
@@ -279,7 +279,7 @@ class Client:
     ) -> None:
         self.close()
 
-    def _pieces(self, service: str, text: str, timeout: float | None) -> Iterator[Generated]:
+    def _pieces(self, service: str, text: str, timeout: float | None) -> Generator[Generated, None, None]:
         with closing(self._transport.stream(*self._calls.in_pieces(service, text, timeout))) as replies:
             for reply in replies:
                 yield _wire.written(service, text, reply)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from perennial import plugins
 from perennial.types import Example
-from tiny import LABELS, tiny_examples
+from tiny import LABELS, tiny_examples, tiny_writer
 
 every_learner = pytest.mark.parametrize("name", plugins.names("learners"))
 
@@ -137,7 +139,7 @@ def prepared(name: str, task: Any, model: Any, old: Sequence[Example] = OLD) -> 
     return strategy
 
 
-@pytest.mark.parametrize("name", ["sgd", "finetune", "replay", "replay_balanced"])
+@pytest.mark.parametrize("name", ["sgd", "finetune", "replay", "replay_balanced", "dpo"])
 def test_most_learn_the_tasks_own_loss(name: str, task: Any, model: Any) -> None:
     batch = [*NEW, *OLD]
     assert value(prepared(name, task, model).loss(task, model, batch)) == value(task.loss(model, batch))
@@ -195,3 +197,39 @@ def test_the_fresh_half_of_derpp_moves_no_label_that_it_does_not_show(task: Any,
     assert slopes[2].abs() < 1e-4
     alone = prepared("derpp", task, model, old=[])
     assert value(alone.loss(task, model, shown)) == value(task.loss(model, shown)), "nothing to shield"
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> tuple[Any, Any]:
+    task = plugins.get("tasks/generate", "train")()
+    return task, task.load(tiny_writer(tmp_path / "writer"), [])
+
+
+def test_dpo_makes_the_wanted_answer_likelier_than_the_rejected_one(writer: tuple[Any, Any]) -> None:
+    """At first the answers are as likely as the serving release holds them: -log(1/2) for each pair."""
+    task, model = writer
+    pair = Example("is it?", json.dumps({"wanted": "yes", "rejected": "no"}))
+    plain = Example("and now?", "now")
+    strategy = learner("dpo")
+    strategy.prepare(task, model, [pair, plain], [])
+    own = value(task.loss(model, [pair, plain]))
+    assert value(strategy.loss(task, model, [pair, plain])) == pytest.approx(own + math.log(2) / 2, rel=1e-4)
+    assert value(strategy.loss(task, model, [plain])) == value(task.loss(model, [plain]))
+    before = task.preferences(model, [pair, plain])
+    assert before.shape == (1,)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(10):
+        optimizer.zero_grad()
+        (strategy.loss(task, model, [pair]) - task.loss(model, [pair])).backward()
+        optimizer.step()
+    assert value(task.preferences(model, [pair])) > value(before) + 1
+
+
+def test_what_is_only_rejected_teaches_nothing_by_itself(writer: tuple[Any, Any]) -> None:
+    task, model = writer
+    rejected = Example("is it?", json.dumps({"rejected": "no"}))
+    assert value(task.loss(model, [rejected])) == 0.0
+    assert value(task.loss(model, [rejected, Example("and now?", "now")])) == pytest.approx(
+        value(task.loss(model, [Example("and now?", "now")])), rel=1e-5
+    )
+    assert len(task.preferences(model, [rejected])) == 0

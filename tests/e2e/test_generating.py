@@ -138,7 +138,7 @@ def test_who_goes_away_frees_a_slot(running: Running) -> None:
             list(pool.map(next, streams))
             assert gauge(running, "writing") > 1
             for stream in streams:
-                stream.close()  # type: ignore[attr-defined]
+                stream.close()
             began = time.monotonic()
             client.generate(SERVICE, "hello", max_tokens=4)
             assert time.monotonic() - began < usual + 3.0

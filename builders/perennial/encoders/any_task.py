@@ -29,6 +29,10 @@ class NetworkTask:
     building: Mapping[str, Any] = MappingProxyType({})
     training: Mapping[str, Any] = MappingProxyType({})
 
+    def preferences(self, model: Served, batch: Sequence[Any]) -> Tensor:  # noqa: ARG002
+        """None: no label compares answers."""
+        return torch.zeros(0)
+
     def freeze(self, model: Served, but: Moving, last_layers: int) -> None:
         moving.freeze(model, but, last_layers)
 

@@ -35,7 +35,7 @@ NO_LOGITS = "what generates tells no labels apart; choose the learner finetune o
 class GenerateTask:
     metric = "likelihood"
     building: Mapping[str, Any] = TRAINING
-    training: Mapping[str, Any] = TRAINING
+    training: Mapping[str, Any] = MappingProxyType({**TRAINING, "learner": "dpo"})
 
     def load(self, checkpoint: Path, labels: Sequence[str], further: Collection[str] = ()) -> CausalModel:  # noqa: ARG002
         return load(checkpoint)
@@ -85,6 +85,15 @@ class GenerateTask:
 
     def columns(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
         self.logits(model, batch)
+
+    def preferences(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
+        said = [(example.text, Wanted.read(example.label)) for example in batch]
+        compared = [(text, one) for text, one in said if one.wanted is not None and one.rejected is not None]
+        if not compared:
+            return torch.zeros(0)
+        both = [(text, str(answer)) for text, one in compared for answer in (one.wanted, one.rejected)]
+        shares = torch.stack([share.sum() for share in model.log_shares(both)])
+        return shares[::2] - shares[1::2]
 
     def freeze(self, model: CausalModel, but: Moving, last_layers: int) -> None:
         freeze(model, but, last_layers)
