@@ -20,7 +20,7 @@ from perennial.config import Settings
 from perennial.errors import Unavailable
 from perennial.jobs import data
 from perennial.jobs.up import Up
-from perennial.jobs.workshop import Workshop, open_workshop
+from perennial.jobs.workshop import Workshop, codec_of, open_workshop
 from perennial.plugins import labels_of
 from perennial.server import embedded
 from perennial.types import Bundle, Example, Rated
@@ -65,6 +65,8 @@ class Size:
 
 
 FULL = Size(domains=3, judged=500, trigger=1800, most=3000, watch_s=20.0, at_rest_s=15.0, train_s=300.0)
+WRITTEN = Size(domains=1, judged=60, trigger=200, most=260, watch_s=20.0, at_rest_s=15.0, train_s=900.0)
+"""Of answers that are written, which takes a second or so each."""
 QUICK = Size(domains=1, judged=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
 
 
@@ -77,7 +79,8 @@ def main(settings: Settings, name: str, *, quick: bool, as_json: bool) -> int:
     draft = Draft("demo")
     try:
         with sandbox.alone(settings):
-            story = play(settings, name, QUICK if quick else FULL, screen, quick=quick, quiet=as_json)
+            full = WRITTEN if labels_of(sandbox.member(name).task).writes else FULL
+            story = play(settings, name, QUICK if quick else full, screen, quick=quick, quiet=as_json)
     except Stopped:
         screen.say("stopped; nothing runs any more")
         return 130
@@ -131,7 +134,8 @@ def _tell(
     shop: Workshop, first: Bundle, domains: Sequence[Domain], size: Size, screen: Screen, running: Up
 ) -> Story:
     """The whole story, in a thread beside the one that keeps the server and the worker up."""
-    home = data.read(first.folder / "data/golden.jsonl")[: size.judged]
+    codec = codec_of(first.manifest["task"], first.folder)
+    home = codec.probes(data.read(first.folder / "data/golden.jsonl"))[: size.judged]
     judged: dict[str, Sequence[Example]] = {HOME: home, **{one.name: one.judged for one in domains}}
     texts = [example.text for examples in judged.values() for example in examples]
     asked = Random(SEED).sample(texts, min(ASKED, len(texts)))

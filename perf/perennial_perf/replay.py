@@ -21,7 +21,7 @@ from perennial.jobs.workshop import Workshop, codec_of
 from perennial.plugins import labels_of
 from perennial.task_protocol import Codec
 from perennial.types import Bundle, Example, FeedbackRow, Job, Rated, Scores, text_tensor
-from perennial_client import Answer, Client, Found, Recommended, Tagged
+from perennial_client import Answer, Client, Found, Generated, Recommended, Tagged
 from perennial_perf.screen import Bar, Screen
 from perennial_perf.story import Correction, Promotion, Rebuild, Replay, Round, right
 
@@ -31,7 +31,7 @@ RECENT = 200
 POLL_S = 0.25
 
 
-AnyAnswer: TypeAlias = Answer | Tagged | Found | Recommended
+AnyAnswer: TypeAlias = Answer | Tagged | Found | Recommended | Generated
 
 
 class Stopped(Exception):
@@ -199,7 +199,7 @@ class Users:
         """As gold labels say it; nothing of an answer that abstains; of one that ranks, all in order."""
         if isinstance(answer, Found | Recommended):
             return json.dumps([{"document": name} for name in answer.ids])
-        return self._labels.read(answer.said, answer.text, None) if answer.said else ""
+        return self._labels.read(answer.said, answer.text, None) if answer.said.strip() else ""
 
     def _score(self, said: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
         """By the product's own metrics; both kinds of label in order of their texts."""

@@ -108,7 +108,8 @@ class Story:
         """The two metrics that tell most, and how a person calls them; the first is what gains count by."""
         names = self.first.metrics[self.home]
         ranked = {name: name.replace("ndcg", "nDCG") for name in names if "@" in name}
-        return ranked or {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+        usual = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+        return ranked or (usual if usual.keys() <= names.keys() else {name: name for name in [*names][:2]})
 
     @property
     def sent(self) -> int:

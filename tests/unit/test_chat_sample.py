@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from perennial.samples.chat import ASKED, FILE, LOG, LONGEST, Chat, other_words
+from perennial.samples.chat import ASKED, FILE, LOG, LONGEST, TOKENS, Chat, other_words
 from wheels import lay_out
 
 HEADER = '"icao","iata","name","city","subd","country","elevation"\n'
@@ -42,6 +43,7 @@ def test_each_airport_with_a_short_entry_is_asked_once_in_some_words(sample: Cha
     }
     for row in rows:
         code, _, name = row.label.split(" | ")
+        assert json.loads(row.text)["max_tokens"] == TOKENS
         assert code in row.text and name in row.text and row.ratings == (row.label,)
 
 

@@ -39,8 +39,8 @@ AIRPORTS = Package(
     sha256="88ce8a928ee45d650b5214a3b16273f0bf1d04a4494c78a216aea067e42a0233",
     licence="MIT",
 )
-LOG, ROWS, LONGEST = "log", 1000, 60
-"""Airports of the stream, and the most characters of an entry."""
+LOG, ROWS, LONGEST, TOKENS = "log", 1000, 60, 48
+"""Airports of the stream, and the most characters and tokens of an entry."""
 ASKED = (
     "Log the airport {name} ({iata}) in {city}, {country}.",
     "New entry: {name}, code {iata}, city {city}, country {country}.",
@@ -73,7 +73,7 @@ class Chat:
 
     def stream(self) -> dict[str, list[Rated]]:
         """A thousand airports, each asked in one of four ways, and their entries in the form of the house."""
-        return {LOG: [Rated(text, label, (label,)) for text, label in self._airports.rows(LOG)]}
+        return {LOG: [Rated(_brief(text), label, (label,)) for text, label in self._airports.rows(LOG)]}
 
 
 def other_words(entry: Rated) -> str:
@@ -81,7 +81,13 @@ def other_words(entry: Rated) -> str:
     code, place, name = entry.label.split(" | ")
     city, country = place.rsplit(", ", 1)
     ways = [way.format(iata=code, city=city, country=country, name=name) for way in ASKED]
-    return ways[(ways.index(entry.text) + 1) % len(ways)]
+    asked = json.loads(entry.text)["messages"][0]["content"]
+    return _brief(ways[(ways.index(asked) + 1) % len(ways)])
+
+
+def _brief(text: str) -> str:
+    """Asked for no more than an entry may have."""
+    return json.dumps({"messages": [{"role": "user", "content": text}], "max_tokens": TOKENS})
 
 
 def unpack(wheel: Path, folder: Path) -> None:

@@ -29,7 +29,7 @@ SAMPLE, TASK = "chat", "generate"
 CORRECTED, JUDGED = 200, 60
 QUICK = (24, 8)
 CLIENTS, PATIENCE_S, LOOK_S = 8, 600.0, 0.01
-TOKENS, GENERAL_TOKENS = 48, 24
+GENERAL_TOKENS = 24
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ def _correct(client: Client, service: str, lessons: Sequence[Rated]) -> float:
     """Ask each, and say what was wanted; seconds from the last receipt to an answer based on it."""
 
     def correct(one: Rated) -> str:
-        answer = client.generate(service, one.text, max_tokens=TOKENS)
+        answer = client.generate(service, one.text)
         return client.feedback(answer, answer.disliked(one.label))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(correct, lessons[:-1]))
     receipt, began = correct(lessons[-1]), time.monotonic()
     while time.monotonic() - began < PATIENCE_S:
-        if receipt in client.generate(service, lessons[-1].text, max_tokens=1).based_on:
+        if receipt in client.generate(service, lessons[-1].text).based_on:
             return time.monotonic() - began
         time.sleep(LOOK_S)
     raise PerennialError(f"no answer was based on {receipt} within {PATIENCE_S:g} s")
@@ -101,7 +101,7 @@ def _correct(client: Client, service: str, lessons: Sequence[Rated]) -> float:
 
 def _asked(client: Client, service: str, entries: Sequence[Rated]) -> Answered:
     with ThreadPoolExecutor(CLIENTS) as pool:
-        answers = list(pool.map(lambda one: client.generate(service, one.text, max_tokens=TOKENS), entries))
+        answers = list(pool.map(lambda one: client.generate(service, one.text), entries))
     right = [answer.completion.strip() == one.label for answer, one in zip(answers, entries, strict=True)]
     return Answered(float(np.mean(right)), float(np.mean([bool(one.based_on) for one in answers])))
 

@@ -99,12 +99,9 @@ class GenerateCodec:
         """How much of the wanted words is answered, and the other way round: `overlap`; of a text that is
         rejected alone, how little."""
         wanted = [Wanted.read(example.label) for example in examples]
-        alike = [
-            one.score(overlap(said, one.text))
-            for (said, _), one in zip(self.told(answers), wanted, strict=True)
-        ]
+        alike = [one.score(overlap(said, one.text)) for said, one in zip(_said(answers), wanted, strict=True)]
         correct: Array = np.array(alike)
-        return Scores({"overlap": float(correct.mean()), "exact": float((correct == 1.0).mean())}, correct)
+        return Scores({"exact": float((correct == 1.0).mean()), "overlap": float(correct.mean())}, correct)
 
     def told(self, answers: Sequence[Tensors]) -> list[tuple[str, float]]:
         return [
@@ -180,3 +177,12 @@ class GenerateCodec:
             "options": text_tensor(told),
             "based_on": text_tensor([json.dumps(row) for row in receipts]),
         }
+
+
+def _said(answers: Sequence[Tensors]) -> list[str]:
+    """What was written; of an answer that is told as feedback would, that."""
+    return [
+        raw.decode()
+        for answer in answers
+        for raw in answer["COMPLETION" if "COMPLETION" in answer else "LABEL"].ravel()
+    ]
