@@ -203,9 +203,9 @@ class Trainable(Protocol):
         """Where each piece's class stands among the logits: (pieces,), or `UNTOLD`. `TrainingFailed` for a
         label that the service lacks."""
 
-    def preferences(self, model: Module, batch: Sequence[Example]) -> Tensor:
-        """How much likelier than the rejected answer the wanted one is, in logarithms, of each row that says
-        both, in their order: (compared rows,), differentiable."""
+    def compared(self, model: Module, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """The loss, and how much likelier than the rejected answer the wanted one is, in logarithms, of each
+        row that says both, in their order: (compared rows,). Differentiable."""
 
     def freeze(self, model: Module, but: Moving, last_layers: int) -> None:
         """Let only these weights learn, of "last-k" so many layers; embeddings stand still in all but "full".

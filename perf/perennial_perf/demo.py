@@ -143,8 +143,10 @@ def _tell(
     with Client(server.grpc_url) as client:
         users = Users(shop, first, client, screen, running.stopping)
         rate = min(RATE, SHARE / users.usual_s(asked[:PROBED]))
-        plan = Plan(f"{server.host}:{server.grpc_port}", CLIENTS, rate=rate, seconds=FOR_S)
-        with background(plan, payloads.asked(first.service, asked)) as load:
+        wire, requests = payloads.asked(first.service, asked, labels_of(first.manifest["task"]).writes)
+        port = server.grpc_port if wire == "grpc" else server.http_port
+        plan = Plan(f"{server.host}:{port}", CLIENTS, rate=rate, seconds=FOR_S, wire=wire)
+        with background(plan, requests) as load:
             at_rest = _rest(users, size.at_rest_s)
             replays = _replay_all(users, domains, judged, screen)
             return Story(HOME, tuple(replays), at_rest, users.stored(), load.stop())

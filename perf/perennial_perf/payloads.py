@@ -9,6 +9,7 @@ from typing import Any
 from tritonclient.grpc import service_pb2 as messages
 
 from perennial_client import Answer, Feedback, _grpc, _http, _wire
+from perennial_perf.connections import Wire
 
 
 def questions(service: str, texts: Sequence[str], top_k: int | None = None) -> list[bytes]:
@@ -16,9 +17,12 @@ def questions(service: str, texts: Sequence[str], top_k: int | None = None) -> l
     return [_bytes(_wire.question(service, [text], top_k)) for text in texts]
 
 
-def asked(service: str, texts: Sequence[str]) -> list[bytes]:
-    """One request a text, to a service of any task."""
-    return [
+def asked(service: str, texts: Sequence[str], writes: bool) -> tuple[Wire, list[bytes]]:
+    """One request a text, to a service of any task, and what carries them: gRPC, but of one that `writes`
+    Triton's `generate`, since such a service may answer in pieces."""
+    if writes:
+        return "http", [http_json(f"/v2/models/{service}/generate", {"TEXT": text}) for text in texts]
+    return "grpc", [
         _bytes(_wire.Infer(service, {"TEXT": _wire.Tensor("BYTES", (1, 1), [text])}, ("PREDICTION_ID",)))
         for text in texts
     ]

@@ -215,14 +215,14 @@ def test_dpo_makes_the_wanted_answer_likelier_than_the_rejected_one(writer: tupl
     own = value(task.loss(model, [pair, plain]))
     assert value(strategy.loss(task, model, [pair, plain])) == pytest.approx(own + math.log(2) / 2, rel=1e-4)
     assert value(strategy.loss(task, model, [plain])) == value(task.loss(model, [plain]))
-    before = task.preferences(model, [pair, plain])
+    before = task.compared(model, [pair, plain])[1]
     assert before.shape == (1,)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     for _ in range(10):
         optimizer.zero_grad()
         (strategy.loss(task, model, [pair]) - task.loss(model, [pair])).backward()
         optimizer.step()
-    assert value(task.preferences(model, [pair])) > value(before) + 1
+    assert value(task.compared(model, [pair])[1]) > value(before) + 1
 
 
 def test_what_is_only_rejected_teaches_nothing_by_itself(writer: tuple[Any, Any]) -> None:
@@ -232,4 +232,4 @@ def test_what_is_only_rejected_teaches_nothing_by_itself(writer: tuple[Any, Any]
     assert value(task.loss(model, [rejected, Example("and now?", "now")])) == pytest.approx(
         value(task.loss(model, [Example("and now?", "now")])), rel=1e-5
     )
-    assert len(task.preferences(model, [rejected])) == 0
+    assert len(task.compared(model, [rejected])[1]) == 0

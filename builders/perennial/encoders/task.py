@@ -76,6 +76,10 @@ class EncoderTask(NetworkTask, ABC):
         ids, mask = padded(model, rows_of(model, [example.text for example in batch]))
         return self._of_pieces(model(ids, mask)[0].float(), mask)
 
+    def compared(self, model: Encoder, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """No label compares answers."""
+        return self.loss(model, batch), torch.zeros(0)
+
     def pieces(self, model: Encoder, batch: Sequence[Example]) -> list[int]:
         if self.reading.whole:
             return [1] * len(batch)

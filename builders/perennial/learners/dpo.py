@@ -39,7 +39,7 @@ class Dpo:
 
         model.eval()
         with torch.no_grad():
-            found = {_key(row): task.preferences(model, [row]) for row in (*fresh, *old)}
+            found = {_key(row): task.compared(model, [row])[1] for row in (*fresh, *old)}
         self._serving = {key: margins[0] for key, margins in found.items() if len(margins)}
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
@@ -50,14 +50,12 @@ class Dpo:
         import torch
         from torch.nn.functional import logsigmoid
 
-        own = task.loss(model, batch)
-        compared = [row for row in batch if _key(row) in self._serving]
-        if not compared:
+        own, margins = task.compared(model, batch)
+        known = [row for row in batch if _key(row) in self._serving]
+        if not known:
             return own
-        moved = task.preferences(model, compared) - torch.stack(
-            [self._serving[_key(row)] for row in compared]
-        )
-        weights = torch.tensor([row.weight for row in compared], device=moved.device)
+        moved = margins - torch.stack([self._serving[_key(row)] for row in known])
+        weights = torch.tensor([row.weight for row in known], device=moved.device)
         return own - (logsigmoid(BETA * moved) * weights).sum() / len(batch)
 
 

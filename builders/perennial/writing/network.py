@@ -52,6 +52,8 @@ class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
     def log_shares(self, texts: Sequence[tuple[str, str]]) -> list[Tensor]:
         """For each request and answer the logarithms of the probabilities of its tokens, the end with them:
         (tokens of the answer,). Differentiable."""
+        if not texts:
+            return []
         rows = [self._answered(*text) for text in texts]
         ids = nn.utils.rnn.pad_sequence(
             [torch.tensor(prompt + answer) for prompt, answer in rows], batch_first=True

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from perennial.config import Settings
 from perennial.jobs.workshop import Workshop
+from perennial.plugins import labels_of
 from perennial.server.memory import of_service
+from perennial.types import Bundle
+from perennial.writing.request import Request
 from perennial_perf import payloads
 from perennial_perf.benches._rebuilds import ask_for_rebuild, give_feedback, wait_until_settled, worker
 from perennial_perf.benches._sandbox import (
@@ -25,6 +29,7 @@ from perennial_perf.benches._sandbox import (
     texts_of,
     together,
 )
+from perennial_perf.connections import Wire
 from perennial_perf.load import Plan, background
 from perennial_perf.report import Draft, Figures, Goal, Report
 from perennial_perf.stats import percentiles
@@ -32,10 +37,11 @@ from perennial_perf.trace import Trace
 
 __all__ = ["run"]
 
-SAMPLES = (SERVICE, "conll", "topics", "movies")
-"""Of the tasks classify, tag, embed and recommend."""
+SAMPLES = (SERVICE, "conll", "topics", "movies", "chat")
+"""Of the tasks classify, tag, embed, recommend and generate."""
 RATE, TEXTS = 2.0, 200
 """Requests a second to each service, and how many different ones."""
+WRITTEN_RATE, TOKENS, PATIENCE_S = 0.25, 16, 30.0
 STEADY_S, ROWS, WATCH_S = 30.0, 1000, 5.0
 QUICK = (2.0, 400)
 
@@ -54,9 +60,9 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         services = [bundle.service for bundle in bundles]
         running = {}
         for service in services:
-            plan = Plan(target(server), rate=RATE, seconds=7200.0)
-            asked = payloads.asked(service, texts_of(shop.bundle(service, 1), TEXTS))
-            running[service] = loads.enter_context(background(plan, asked))
+            wire, requests, rate = _load(shop.bundle(service, 1))
+            plan = Plan(target(server, wire), rate=rate, seconds=7200.0, timeout=PATIENCE_S, wire=wire)
+            running[service] = loads.enter_context(background(plan, requests))
         say(f"asking {', '.join(services)}")
         time.sleep(steady_s)
         began, megabytes = time.monotonic(), _megabytes(shop, services)
@@ -68,6 +74,7 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         traces = {service: load.stop() for service, load in running.items()}
     figures: Figures = {
         "requests/s to each": RATE,
+        f"requests/s to one that writes {TOKENS} tokens": WRITTEN_RATE,
         **{f"{service}: steady, ms": _row(trace, 0.0, began) for service, trace in traces.items()},
         **{
             f"{service}: while {SERVICE} is rebuilt, ms": _row(trace, began, float("inf"))
@@ -85,6 +92,17 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         ],
         ["memory is what each process has for itself and its share of what it shares (PSS)"],
     )
+
+
+def _load(bundle: Bundle) -> tuple[Wire, list[bytes], float]:
+    """What carries the requests to a service, they, and how many a second."""
+    texts, writes = texts_of(bundle, TEXTS), labels_of(bundle.manifest["task"]).writes
+    if writes:
+        texts = [
+            replace(asked := Request.read(text), options=replace(asked.options, max_tokens=TOKENS)).text
+            for text in texts
+        ]
+    return *payloads.asked(bundle.service, texts, writes), WRITTEN_RATE if writes else RATE
 
 
 def _row(trace: Trace, since: float, until: float) -> dict[str, float]:

@@ -83,6 +83,10 @@ class EmbedTask(NetworkTask):
     def logits(self, model: Vectors, batch: Sequence[Example]) -> NoReturn:  # noqa: ARG002
         raise ConfigError("what embeds has no logits to learn by; choose the learner finetune or replay")
 
+    def compared(self, model: Vectors, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """No label compares answers."""
+        return self.loss(model, batch), torch.zeros(0)
+
     def pieces(self, model: Vectors, batch: Sequence[Example]) -> list[int]:  # noqa: ARG002
         return [1] * len(batch)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perennial.encoders.any_task import multiplies_in_bfloat16
 from perennial.encoders.moving import freeze, merge
 from perennial.errors import ConfigError
 from perennial.protocols import Session
@@ -69,13 +70,24 @@ class GenerateTask:
     def loss(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
         """Minus the log of the probability of what is wanted: of each example the mean over its tokens,
         weighted; averaged over those that want something."""
-        wanted = [(example, Wanted.read(example.label).wanted) for example in batch]
-        told = [(example.text, text) for example, text in wanted if text is not None]
-        if not told:
-            return torch.zeros((), requires_grad=True)
-        weights = torch.tensor([example.weight for example, text in wanted if text is not None])
-        shares = torch.stack([share.mean() for share in model.log_shares(told)])
-        return -(shares * weights.to(model.device)).mean()
+        said = [Wanted.read(example.label) for example in batch]
+        wanted = [
+            (example, one.wanted) for example, one in zip(batch, said, strict=True) if one.wanted is not None
+        ]
+        shares = model.log_shares([(example.text, text) for example, text in wanted])
+        return _loss(shares, [example.weight for example, _ in wanted])
+
+    def compared(self, model: CausalModel, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Both of one run of the network."""
+        said = [(example, Wanted.read(example.label)) for example in batch]
+        wanted = [(example, one) for example, one in said if one.wanted is not None]
+        both = [place for place, (_, one) in enumerate(wanted) if one.rejected is not None]
+        rejected = [(example.text, str(one.rejected)) for example, one in (wanted[place] for place in both)]
+        shares = model.log_shares([(example.text, str(one.wanted)) for example, one in wanted] + rejected)
+        sums = [share.sum() for share in shares]
+        margins = [sums[place] - lost for place, lost in zip(both, sums[len(wanted) :], strict=True)]
+        own = _loss(shares[: len(wanted)], [example.weight for example, _ in wanted])
+        return own, torch.stack(margins) if margins else torch.zeros(0)
 
     def logits(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:  # noqa: ARG002
         raise ConfigError(NO_LOGITS)
@@ -86,20 +98,11 @@ class GenerateTask:
     def columns(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
         self.logits(model, batch)
 
-    def preferences(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
-        said = [(example.text, Wanted.read(example.label)) for example in batch]
-        compared = [(text, one) for text, one in said if one.wanted is not None and one.rejected is not None]
-        if not compared:
-            return torch.zeros(0)
-        both = [(text, str(answer)) for text, one in compared for answer in (one.wanted, one.rejected)]
-        shares = torch.stack([share.sum() for share in model.log_shares(both)])
-        return shares[::2] - shares[1::2]
-
     def freeze(self, model: CausalModel, but: Moving, last_layers: int) -> None:
         freeze(model, but, last_layers)
 
     def precision(self, model: CausalModel) -> Precision:  # noqa: ARG002
-        return "fp32"
+        return "bf16" if multiplies_in_bfloat16() else "fp32"
 
     def merge(self, model: CausalModel) -> None:
         merge(model)
@@ -136,6 +139,13 @@ class GenerateTask:
         model.chat.write(folder)
         embeddings = model.network.get_input_embeddings().weight.detach().float().numpy()
         np.save(folder / MEANING, word_vectors(embeddings, model.tokenizer.added_tokens_decoder))
+
+
+def _loss(shares: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    if not shares:
+        return torch.zeros((), requires_grad=True)
+    means = torch.stack([share.mean() for share in shares])
+    return -(means * torch.tensor(weights, device=means.device)).mean()
 
 
 def _asking(text: str) -> Request:

@@ -86,9 +86,9 @@ class RecommendTask:
             found.append(next((column for one in wanted for column in _columns(model, one)), UNTOLD))
         return torch.tensor(found, device=model.device)
 
-    def preferences(self, model: Recommender, batch: Sequence[Example]) -> Tensor:  # noqa: ARG002
-        """None: what is said of items says of each whether it is wanted."""
-        return torch.zeros(0)
+    def compared(self, model: Recommender, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """No label compares answers."""
+        return self.loss(model, batch), torch.zeros(0)
 
     def freeze(self, model: Recommender, but: Moving, last_layers: int) -> None:  # noqa: ARG002
         """The tower is the head; all else is the table, which only "full" moves."""
