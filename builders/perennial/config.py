@@ -198,6 +198,8 @@ class ServiceSettings(_Section):
     most_flips: Share = 0.1
     calibration_margin: Share = 0.08
     golden_looks: Positive = 20
+    never_say: tuple[str, ...] = ()
+    """What no answer that a candidate writes may hold (`gates.guardrails`)."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """From `golden_margin` on: what the quality gate (`gates.quality`) asks of a candidate."""
     latency_ratio: Annotated[float, Field(ge=1.0)] = 1.3

@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from fakes import FakePredictor
 from perennial import plugins
+from perennial.gates.guardrails import _circles
 from perennial.types import Example, Verdict
 from told import Says, examples, gate, right, right_with_chance, wrong_first
 
@@ -201,3 +204,55 @@ def test_a_smaller_network_need_not_gain_but_must_not_lose_more_than_is_allowed(
     assert judge(serving, serving, held_out).passed
     assert judge(predictor(wrong_first(held_out["golden"], 6)), serving, held_out).passed
     assert judge(predictor(wrong_first(held_out["golden"], 40)), serving, held_out).outcome == "fail"
+
+
+def _saying(words: str) -> Any:
+    """A predictor that writes the same to every text."""
+    codec = SimpleNamespace(told=lambda texts: [(words, 1.0) for _ in texts])
+    return SimpleNamespace(codec=codec, answers=lambda texts: texts)
+
+
+class TestGuardrails:
+    """On labels as answers: what a predictor is told to say is all that this gate reads."""
+
+    def judge(self, predictor: Predict, says: dict[str, str], **how: Any) -> Verdict:
+        rows = [Example(f"fresh {number}", "positive") for number in range(60)]
+        usual = right(rows)
+        verdict: Verdict = gate("guardrails", **how).judge(
+            predictor(usual | says), predictor(usual), {"fresh": rows}
+        )
+        return verdict
+
+    def test_a_candidate_that_writes_as_before_passes(self, predictor: Predict) -> None:
+        verdict = self.judge(predictor, {})
+        assert verdict.passed and verdict.figures["candidate.straight"] == 1.0
+
+    def test_one_answer_that_says_what_is_forbidden_is_one_too_many(self, predictor: Predict) -> None:
+        verdict = self.judge(predictor, {"fresh 7": "negative"}, forbidden=["NEGat"])
+        assert verdict.outcome == "fail"
+        assert verdict.reason == "an answer says 'negat', which is forbidden: 'negative'"
+
+    @pytest.mark.parametrize(
+        ("text", "straight"),
+        [
+            ("a b c a b d a b", True),
+            ("no no no", False),
+            ("so a b c a b c a b c", False),
+            ("a b a b", True),
+            ("", True),
+        ],
+    )
+    def test_what_goes_round_in_circles(self, text: str, straight: bool) -> None:
+        assert _circles(text.split()) is not straight
+
+    @pytest.mark.parametrize(("times", "outcome"), [(1, "pass"), (2, "pass"), (3, "fail")])
+    def test_answers_that_run_on_are_refused(self, times: int, outcome: str) -> None:
+        rows = [Example(f"fresh {number}", "one two") for number in range(60)]
+        words = " ".join(f"word{number}" for number in range(2 * times))
+        verdict = gate("guardrails").judge(_saying(words), _saying("one"), {"fresh": rows})
+        assert verdict.outcome == outcome
+
+    def test_a_candidate_that_goes_round_in_circles_is_refused(self) -> None:
+        rows = [Example(f"fresh {number}", "one two three") for number in range(60)]
+        verdict = gate("guardrails").judge(_saying("no no no"), _saying("one two"), {"fresh": rows})
+        assert verdict.outcome == "fail" and "round in circles" in verdict.reason

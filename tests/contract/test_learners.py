@@ -225,6 +225,13 @@ def test_dpo_makes_the_wanted_answer_likelier_than_the_rejected_one(writer: tupl
     assert value(task.compared(model, [pair])[1]) > value(before) + 1
 
 
+def test_a_model_tells_how_often_it_prefers_what_its_users_do(writer: tuple[Any, Any]) -> None:
+    task, model = writer
+    texts = [Example("is it?", json.dumps({"wanted": one, "rejected": other})) for one, other in ("ab", "ba")]
+    assert task.score(model, texts).metrics["preferred"] == 0.5
+    assert "preferred" not in task.score(model, [Example("is it?", "yes")]).metrics
+
+
 def test_what_is_only_rejected_teaches_nothing_by_itself(writer: tuple[Any, Any]) -> None:
     task, model = writer
     rejected = Example("is it?", json.dumps({"rejected": "no"}))

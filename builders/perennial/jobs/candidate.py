@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,7 +89,20 @@ def judge_quality(run: Run) -> Result:
         looks=settings.golden_looks,
         must_gain=not learned and run.job.kind != "compress",
     )
+    if result["outcome"] == "pass" and serving and plugins.labels_of(run.task).writes:
+        fresh = [replace(row, label=_main_part(run, row)) for row in run.read("fresh")]
+        guarded = _judge(
+            run, "guardrails", candidate, Remembered(serving), {"fresh": fresh}, forbidden=settings.never_say
+        )
+        if guarded["outcome"] != "pass":
+            return {**guarded, "judged_by": judged_by}
+        result["figures"] |= guarded["figures"]
     return {**result, "judged_by": judged_by}
+
+
+def _main_part(run: Run, row: Example) -> str:
+    """What is wanted; what is only rejected, as it stands."""
+    return next(iter(plugins.labels_of(run.task).parts(row.label).values()))
 
 
 def _give_head(run: Run, serving: Pipeline, held_out: dict[str, list[Example]]) -> bool:
@@ -190,7 +203,7 @@ def _judge(
     candidate: Predictor,
     baseline: Predictor | None,
     held_out: dict[str, list[Example]],
-    **options: float,
+    **options: Any,
 ) -> dict[str, Any]:
     texts = {example.text for examples in held_out.values() for example in examples}
     run.report(gate, 0, 0, f"{len(texts)} texts")

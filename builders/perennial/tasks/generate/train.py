@@ -109,18 +109,21 @@ class GenerateTask:
 
     def score(self, model: CausalModel, examples: Sequence[Example]) -> Scores:
         """How likely what is wanted is, by the geometric mean over the tokens of each, or how unlikely what
-        is rejected: to write the answers would take longer than to learn."""
-        training = model.training
-        likely = list[float]()
+        is rejected: to write the answers would take longer than to learn. And the share of those that
+        compare two answers of which the wanted one is likelier."""
+        likely, preferred, training = list[float](), list[bool](), model.training
         model.eval()
         with torch.inference_mode():
             for example in examples:
-                wanted = Wanted.read(example.label)
-                (share,) = model.log_shares([(example.text, wanted.text)])
-                likely.append(wanted.score(float(share.mean().exp())))
+                said = Wanted.read(example.label)
+                answers = [said.text, *([said.rejected] if said.wanted and said.rejected else [])]
+                share, *rejected = model.log_shares([(example.text, answer) for answer in answers])
+                likely.append(said.score(float(share.mean().exp())))
+                preferred += [bool(share.sum() > other.sum()) for other in rejected]
         model.train(training)
         correct = np.array(likely)
-        return Scores({"likelihood": float(correct.mean()) if likely else 0.0}, correct)
+        metrics = {"likelihood": float(correct.mean()) if likely else 0.0}
+        return Scores(metrics | ({"preferred": float(np.mean(preferred))} if preferred else {}), correct)
 
     def export(self, model: CausalModel, folder: Path) -> None:
         save(model, folder / DECODER)
