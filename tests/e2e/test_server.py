@@ -132,3 +132,9 @@ def test_one_run_folder_has_one_server(toys: Launch) -> None:
         with pytest.raises(Unavailable, match=rf"already runs .*pid {server.run.pid}.*perennial down"):
             start(toys)
         assert server.alive and find_running(toys.folder) == server.run
+
+
+def test_a_repository_that_lacks_a_model_is_named_before_anything_starts(toys: Launch) -> None:
+    with pytest.raises(Unavailable, match=r"the repository '.*' lacks nothing-here; copy them there"):
+        start(replace(toys, models=(*toys.models, "nothing-here")))
+    assert runinfo.read(toys.folder) is None

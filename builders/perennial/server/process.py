@@ -114,6 +114,11 @@ def remove_remains(folder: Path) -> None:
 def _order(launch: Launch) -> guard.Order:
     """Check all that can be checked before anything is started, and say what to start."""
     host = ports.loopback(launch.host)
+    if missing := [model for model in launch.models if not (launch.repository / model).is_dir()]:
+        raise Unavailable(
+            f"the repository {str(launch.repository)!r} lacks {', '.join(missing)}; copy them there from the "
+            "model_repository that Perennial came with, or give another --repository"
+        )
     installation = embedded.find()
     folder = launch.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
