@@ -198,10 +198,12 @@ class ServiceSettings(_Section):
     most_flips: Share = 0.1
     calibration_margin: Share = 0.08
     golden_looks: Positive = 20
-    never_say: tuple[str, ...] = ()
-    """What no answer that a candidate writes may hold (`gates.guardrails`)."""
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """From `golden_margin` on: what the quality gate (`gates.quality`) asks of a candidate."""
+    never_say: tuple[str, ...] = ()
+    perplexity_margin: Share = 0.02
+    """Of what writes: what no answer may hold (`gates.guardrails`), and how much more perplexity a candidate
+    may have than what serves (`jobs.regression`)."""
     latency_ratio: Annotated[float, Field(ge=1.0)] = 1.3
     watch_s: Seconds = 60.0
     keep_releases: Annotated[int, Field(ge=2)] = 5

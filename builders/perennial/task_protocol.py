@@ -71,8 +71,7 @@ class Codec(Protocol):
         """For each text what a person would read of its answer, in a word, and how sure it is, in [0, 1]."""
 
     def probes(self, examples: Sequence[Example]) -> list[Example]:
-        """By whose answers an engine file is compared with its network, and a release with an earlier one on
-        what both should know; and by which its speed is measured."""
+        """By whose answers an engine file is compared with its network, and its speed is measured."""
 
     def confusion(self, answers: Sequence[Tensors], examples: Sequence[Example]) -> Array:
         """(`told_apart`, `told_apart`): for each that is right, by row, how often each was answered, or was

@@ -27,10 +27,8 @@ def shop(built_writer: Path, tmp_path: Path) -> Iterator[Workshop]:
     how = TEACH.model_copy(
         update={
             "rebuild": TAUGHT,
-            "golden_margin": 0.9,
-            "slice_margin": 1.0,
-            "most_flips": 1.0,
             "calibration_margin": 1.0,
+            "perplexity_margin": 1.0,
         }
     )
     opened = workshop(shutil.copytree(built_writer, tmp_path / "copy"), how)

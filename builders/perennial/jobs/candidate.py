@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from perennial import plugins
 from perennial.config import TrainingSettings
-from perennial.jobs import confusion, data, engines, fit, noise, said, shadow
+from perennial.jobs import confusion, data, engines, fit, noise, regression, said, shadow
 from perennial.jobs.bundle import sets
 from perennial.jobs.learn import Learner
 from perennial.jobs.live_head import ANCHORS, JUDGES, has_head
@@ -18,7 +18,7 @@ from perennial.pipeline import Pipeline, Remembered
 from perennial.protocols import Gate, Predictor, Session
 from perennial.split import LEAST_TEXTS
 from perennial.task_protocol import Compressible
-from perennial.types import Example, Tensors
+from perennial.types import Bundle, Example, Tensors
 
 LATENCY_TEXTS = 100
 LOOKS_BACK = 1000
@@ -67,42 +67,55 @@ def judge_quality(run: Run) -> Result:
     if run.base is None and not run.read("train"):
         reason = "given, not judged: it came without texts"
         return {"gate": "quality", "outcome": "pass", "reason": reason, "figures": {}}
-    settings, golden = run.settings, run.read("golden")
-    allowed = run.job.payload.get("max_drop", 0.0) / 100
+    if run.base and plugins.labels_of(run.task).writes:
+        return _judge_what_it_writes(run, run.base)
+    golden = run.read("golden")
+    held_out = {"golden": golden, "fresh": run.read("fresh")}
     candidate = Remembered(_checkpoint(run))
-    held_out = {"golden": candidate.codec.probes(golden), "fresh": run.read("fresh")}
     _write_confusion(run, candidate, held_out)
     judged_by, serving = data.texts_digest(golden), _serving(run)
     learned = _give_head(run, serving, held_out) if serving else False
-    result = _judge(
-        run,
-        "quality",
-        candidate,
-        serving,
-        held_out,
-        margin=max(settings.golden_margin, allowed),
-        slice_margin=max(settings.slice_margin, allowed),
-        most_flips=settings.most_flips + allowed,
-        calibration=settings.calibration_margin,
-        alpha=settings.alpha,
-        look=1 + _looks(run, judged_by),
-        looks=settings.golden_looks,
-        must_gain=not learned and run.job.kind != "compress",
-    )
-    if result["outcome"] == "pass" and serving and plugins.labels_of(run.task).writes:
-        fresh = [replace(row, label=_main_part(run, row)) for row in run.read("fresh")]
-        guarded = _judge(
-            run, "guardrails", candidate, Remembered(serving), {"fresh": fresh}, forbidden=settings.never_say
-        )
-        if guarded["outcome"] != "pass":
-            return {**guarded, "judged_by": judged_by}
-        result["figures"] |= guarded["figures"]
+    must_gain = not learned and run.job.kind != "compress"
+    result = _judge(run, "quality", candidate, serving, held_out, **_limits(run, judged_by, must_gain))
     return {**result, "judged_by": judged_by}
 
 
-def _main_part(run: Run, row: Example) -> str:
-    """What is wanted; what is only rejected, as it stands."""
-    return next(iter(plugins.labels_of(run.task).parts(row.label).values()))
+def _limits(run: Run, judged_by: str, must_gain: bool) -> dict[str, Any]:
+    settings, allowed = run.settings, run.job.payload.get("max_drop", 0.0) / 100
+    return {
+        "margin": max(settings.golden_margin, allowed),
+        "slice_margin": max(settings.slice_margin, allowed),
+        "most_flips": settings.most_flips + allowed,
+        "calibration": settings.calibration_margin,
+        "alpha": settings.alpha,
+        "look": 1 + _looks(run, judged_by),
+        "looks": settings.golden_looks,
+        "must_gain": must_gain,
+    }
+
+
+def _judge_what_it_writes(run: Run, base: Bundle) -> Result:
+    """First, since it is soonest told, what it has unlearned; then whether it writes what is wanted, and how.
+    One that fails is told of alone."""
+    judged_by = data.texts_digest(run.read("golden"))
+    unlearned = asdict(regression.judge(run, base))
+    if unlearned["outcome"] != "pass":
+        return {**unlearned, "judged_by": judged_by}
+    candidate, serving = Remembered(_checkpoint(run)), Remembered(pipeline_of(base))
+    part = plugins.labels_of(run.task).parts
+    fresh = [replace(row, label=next(iter(part(row.label).values()))) for row in run.read("fresh")]
+    gates: dict[str, dict[str, Any]] = {
+        "quality": _limits(run, judged_by, must_gain=True),
+        "guardrails": {"forbidden": run.settings.never_say},
+    }
+    figures = unlearned["figures"]
+    for gate, limits in gates.items():
+        result = _judge(run, gate, candidate, serving, {"fresh": fresh}, **limits)
+        figures = {**figures, **result["figures"]}
+        if result["outcome"] != "pass":
+            break
+    reason = f"{unlearned['reason']}; {result['reason']}"
+    return {**result, "reason": reason, "figures": figures, "judged_by": judged_by}
 
 
 def _give_head(run: Run, serving: Pipeline, held_out: dict[str, list[Example]]) -> bool:
