@@ -46,6 +46,7 @@ def _described(folder: Path, release: int, service: str, **engine: str) -> Bundl
         "engine": "onnxruntime",
         "file": "model.onnx",
         "precision": "fp32",
+        "lineage": {"feedback_rows": []},
         "labels": json.loads((folder / "labels.json").read_text())["labels"],
         **engine,
     }

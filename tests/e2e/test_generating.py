@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flow.test_generating import TAUGHT
 from flow.workshops import SERVICE, TEACH
 from installation import Installation, installed
-from perennial_client import AsyncClient, BadRequest, Client, Generated, NotFound
+from perennial_client import AsyncClient, BadRequest, Client, Feedback, Generated, NotFound
 from serving import within
 
 pytestmark = pytest.mark.e2e
@@ -190,6 +191,27 @@ def test_a_service_may_be_told_not_to_recall(built_writer: Path, tmp_path: Path)
         client.feedback(SERVICE, "ann does", text="who runs it?")
         time.sleep(1.5)
         assert client.generate(SERVICE, "who runs it?", max_tokens=5).based_on == ()
+
+
+def test_what_a_release_has_learned_it_is_not_told_again(built_writer: Path, tmp_path: Path) -> None:
+    """Taught while it serves: the release before answers in the light of it, the one after by itself."""
+    limits = {"calibration_margin": 1.0, "perplexity_margin": 1.0, "watch_s": 0.5}
+    home = installed(built_writer, tmp_path / "home", TEACH.model_copy(update={"rebuild": TAUGHT, **limits}))
+    rows = [Feedback(SERVICE, f"is {number} a number?", "yes") for number in range(160)]
+    with home.up() as (_, urls), Client(urls["grpc"], timeout=60) as client:
+
+        def asked() -> Generated:
+            return client.generate(SERVICE, "is 7 a number?", max_tokens=8)
+
+        receipts = client.feedback_many(rows)
+        assert within(10, lambda: asked().based_on != ())
+        assert {*asked().based_on} <= {*receipts}
+        assert home.told("rebuild", SERVICE, "--now")["state"] == "kept"
+        assert within(10, lambda: asked().release == 2)
+        after = asked()
+        assert (after.completion, after.based_on) == ("yes", ())
+        receipt = client.feedback(SERVICE, "no", text="is seven none?")
+        assert within(10, lambda: client.generate(SERVICE, "is seven none?").based_on == (receipt,))
 
 
 def test_the_command_line_writes(running: Running) -> None:

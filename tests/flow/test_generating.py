@@ -22,15 +22,13 @@ TAUGHT = TrainingSettings(
 )
 
 
+LIMITS = {"calibration_margin": 1.0, "perplexity_margin": 1.0}
+
+
 @pytest.fixture
-def shop(built_writer: Path, tmp_path: Path) -> Iterator[Workshop]:
-    how = TEACH.model_copy(
-        update={
-            "rebuild": TAUGHT,
-            "calibration_margin": 1.0,
-            "perplexity_margin": 1.0,
-        }
-    )
+def shop(built_writer: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workshop]:
+    limits = LIMITS | getattr(request, "param", {})
+    how = TEACH.model_copy(update={"rebuild": TAUGHT, **limits})
     opened = workshop(shutil.copytree(built_writer, tmp_path / "copy"), how)
     yield opened
     opened.store.close()
@@ -49,9 +47,13 @@ def test_it_begins_as_it_is_with_conversations_that_it_made_up(shop: Workshop) -
     assert parity["outcome"] == "pass"
 
 
-def test_it_learns_the_answers_that_its_users_wanted(shop: Workshop) -> None:
+def tell(shop: Workshop) -> None:
     asked = [f"is {number} a number?" for number in range(160)]
     shop.store.add_feedback([NewFeedback(SERVICE, text, WANTED) for text in asked])
+
+
+def test_it_learns_the_answers_that_its_users_wanted(shop: Workshop) -> None:
+    tell(shop)
     new = "is 999 a number?"
     before = pipeline_of(shop.bundle(SERVICE, 1)).answers([new])[0]["COMPLETION"][0, 0].decode()
     assert before != WANTED
@@ -60,6 +62,21 @@ def test_it_learns_the_answers_that_its_users_wanted(shop: Workshop) -> None:
     after = pipeline_of(shop.bundle(SERVICE, 2)).answers([new])[0]["COMPLETION"][0, 0].decode()
     assert after == WANTED
     assert shop.publisher.serving(SERVICE) == 2
+
+
+@pytest.mark.parametrize(
+    ("shop", "reason"),
+    [
+        ({"never_say": (WANTED.upper(),)}, "an answer says 'yes', which is forbidden"),
+        ({"perplexity_margin": 0.0}, "perplexity: perplexity grows by"),
+    ],
+    indirect=["shop"],
+)
+def test_what_says_the_forbidden_or_unlearned_too_much_is_refused(shop: Workshop, reason: str) -> None:
+    tell(shop)
+    done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}, shop.unused_release(SERVICE)))
+    assert done.state == "refused" and reason in done.detail
+    assert shop.publisher.serving(SERVICE) == 1
 
 
 def test_an_engine_that_runs_graphs_is_refused(shop: Workshop) -> None:

@@ -113,5 +113,6 @@ def _version(
     hashes = {name: manifest["files"][name] for name in copied}
     hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
     told = {key: manifest[key] for key in _TOLD} | {key: getattr(placement, key) for key in _PLACED}
-    options = manifest.get("engine_options", {})
-    return VersionFolder(bundle, copied, texts, Release(**told, files=hashes, engine_options=options))
+    options, learned = manifest.get("engine_options", {}), manifest["lineage"]["feedback_rows"]
+    release = Release(**told, files=hashes, engine_options=options, learned=learned)
+    return VersionFolder(bundle, copied, texts, release)

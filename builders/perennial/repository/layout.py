@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -123,7 +123,8 @@ def verify_bundle(bundle: Bundle, names: Iterable[str] | None = None) -> None:
 @dataclass(frozen=True)
 class Release:
     """What a stage's version folder says of itself. `file` is the engine's, which was built with
-    `engine_options`; `files` maps names to SHA-256."""
+    `engine_options`; `files` maps names to SHA-256; `learned` are the numbers of the feedback rows that it
+    learned beyond what its parent knew."""
 
     service: str
     release: int
@@ -139,6 +140,7 @@ class Release:
     explore: float = 0.0
     recall: bool = True
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    learned: Sequence[int] = field(default_factory=list)
 
 
 def write_release(folder: Path, release: Release) -> None:

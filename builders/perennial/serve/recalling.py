@@ -1,7 +1,8 @@
 """Looks for new feedback in the store, and has the codec encode with it in mind.
 
 Without the worker: a click counts in the user's next request as soon as it is durable, and in what is asked
-next so does a text that somebody wanted.
+next so does a text that somebody wanted. What a user took counts for good; of other feedback only what the
+release, and those that it came from, have not learned: told of it again, a language model answered worse.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def recalling(opened: Opened) -> Recalling | None:
 class Recalling:
     def __init__(self, opened: Opened, store_url: str) -> None:
         self._service, self._codec = opened.release.service, cast(Codec, opened.codec)
+        self._for_good = labels_of(opened.release.task).of_users
+        self._learned = frozenset(() if self._for_good else opened.release.learned)
         self._known: int | None = None
         self._generation = 0
         self._visits = Visits(store_url, LOOK_EVERY_S, self._look, "answers know no feedback that is newer")
@@ -47,7 +50,8 @@ class Recalling:
         known = self._known
         if known is None:
             known = max(0, store.newest_row(self._service) - NEWEST)
-        while rows := store.feedback(self._service, known, A_PAGE):
-            self._codec.take_feedback(rows)
+        fetch = store.feedback if self._for_good else store.unlearned
+        while rows := fetch(self._service, known, A_PAGE):
+            self._codec.take_feedback([row for row in rows if row.row not in self._learned])
             known = rows[-1].row
         self._known = known
