@@ -1,7 +1,9 @@
 """The middle stage of a service that writes: the texts of all requests grow side by side, and are answered in
 pieces where they ask for that.
 
-One process with one session, which says who is written when. Who goes away, or runs out of time, makes room.
+One process with one session, which says who is written when. Who runs out of time makes room; so would who
+goes away, but Triton (2.51) tells the stages of an ensemble nothing of that once their step has begun
+(triton-inference-server/server#6739).
 """
 
 from __future__ import annotations

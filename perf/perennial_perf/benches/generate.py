@@ -45,7 +45,7 @@ SAMPLE, SEED, PATIENCE_S = "chat", 0, 300.0
 CLIENTS = (1, 8, 16)
 TEXTS, LENGTHS = 64, (16, 32, 64, 96)
 QUICK_TEXTS, PEER_TEXTS = 16, 16
-CANCELLED, QUICK_CANCELLED, WARM_UP = 100, 10, 10
+CANCELLED, QUICK_CANCELLED, WARM_UP, LEFT_TOKENS = 10, 3, 2, 100
 MOST_LEFT_MB = 10.0
 LLAMA_CPP = Path(__file__).parents[2] / "writers/llama_cpp"
 
@@ -212,7 +212,7 @@ def _go_away(run: RunInfo, client: Client, service: str, message: str, count: in
         if number == 0:
             began_mb = _mb(engine)
         stream = client.generate(
-            service, message, stream=True, max_tokens=1500, temperature=1.0, seed=number % 9
+            service, message, stream=True, max_tokens=LEFT_TOKENS, temperature=1.0, seed=number % 9
         )
         next(stream)
         began = time.perf_counter()
