@@ -126,7 +126,7 @@ def test_triton_s_own_ways_to_generate(running: Running) -> None:
 
 
 def test_who_goes_away_keeps_nobody_from_an_answer(running: Running) -> None:
-    """All slots are taken by texts whose readers go away. (How soon they make room, `bench generate` tells.)"""
+    """All slots are taken by texts whose readers go away. How soon they make room, `bench generate` tells."""
     with Client(running[1]["grpc"], timeout=60) as client:
         streams = [
             client.generate(SERVICE, f"text {number}", stream=True, max_tokens=230, temperature=1.0)
