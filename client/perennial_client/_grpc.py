@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,8 +84,9 @@ class AsyncGrpcTransport:
 
     async def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            async for reply in self.stream(call, timeout):
-                return reply
+            async with aclosing(self.stream(call, timeout)) as replies:
+                async for reply in replies:
+                    return reply
             raise unanswered(self._url)
         self._open()
         method, message = _request(self._stub, call)

@@ -123,8 +123,9 @@ class AsyncHttpTransport:
 
     async def send(self, call: Call, timeout: float) -> Reply:
         if isinstance(call, Infer) and call.in_pieces:
-            async for reply in self.stream(call, timeout):
-                return reply
+            async with aclosing(self.stream(call, timeout)) as replies:
+                async for reply in replies:
+                    return reply
             raise unanswered(self._url)
         try:
             response = await self._client.send(_request(self._client, call, timeout))
