@@ -209,8 +209,8 @@ class _Servicer(GRPCInferenceServiceServicer):
         self._wire = wire
 
     def ModelStreamInfer(self, requests: Any, context: Any) -> Any:
-        """Ends without an answer."""
-        yield from ()
+        """Ends without an answer, once it has heard all: a client that still writes would fail at that."""
+        yield from (_ for _ in requests if False)
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
         columns = {one.name: _values(one) for one in request.inputs}
