@@ -64,18 +64,11 @@ def test_it_learns_the_answers_that_its_users_wanted(shop: Workshop) -> None:
     assert shop.publisher.serving(SERVICE) == 2
 
 
-@pytest.mark.parametrize(
-    ("shop", "reason"),
-    [
-        ({"never_say": (WANTED.upper(),)}, "an answer says 'yes', which is forbidden"),
-        ({"perplexity_margin": 0.0}, "perplexity: perplexity grows by"),
-    ],
-    indirect=["shop"],
-)
-def test_what_says_the_forbidden_or_unlearned_too_much_is_refused(shop: Workshop, reason: str) -> None:
+@pytest.mark.parametrize("shop", [{"never_say": (WANTED.upper(),)}], indirect=True)
+def test_what_says_the_forbidden_is_refused(shop: Workshop) -> None:
     tell(shop)
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}, shop.unused_release(SERVICE)))
-    assert done.state == "refused" and reason in done.detail
+    assert done.state == "refused" and "an answer says 'yes', which is forbidden" in done.detail
     assert shop.publisher.serving(SERVICE) == 1
 
 

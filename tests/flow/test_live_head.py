@@ -94,4 +94,5 @@ def test_influence_tells_the_rows_of_a_text_from_others(shop: Workshop, order: t
     (said,) = pipeline_of(shop.bundle(SERVICE, 1)).outputs([feedback[7].text])
     pushes = live.solve().influence(live.evidence, said["features"][0])
     label = LABELS.index(feedback[7].label)
-    assert live.rows[int(pushes[:, label].argmax())].label == feedback[7].label
+    alike = np.array([row.label == feedback[7].label for row in live.rows])
+    assert pushes[: len(alike)][alike, label].mean() > pushes[: len(alike)][~alike, label].mean()

@@ -30,7 +30,12 @@ def judge(run: Run, base: Bundle) -> Verdict:
         _logarithms(run, folder, golden)
         for folder in (run.folder / "train/checkpoint", base.folder / "checkpoint")
     )
-    low, high = _interval(theirs - ours, run.settings.alpha)
+    return compared(ours, theirs, margin, run.settings.alpha)
+
+
+def compared(ours: Array, theirs: Array, margin: float, alpha: float) -> Verdict:
+    """Of the logarithms of how likely each side holds each text, by the token: (texts,)."""
+    low, high = _interval(theirs - ours, alpha)
     outcome: Outcome = "pass" if high <= margin else "fail" if low > margin else "inconclusive"
     reason = f"perplexity grows by [{low:+.1%}, {high:+.1%}], and at most {margin:.1%} is allowed"
     figures = {
