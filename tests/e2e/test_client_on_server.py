@@ -56,7 +56,9 @@ def _bundle(folder: Path, release: Path) -> Bundle:
     shutil.copytree(release, folder)
     (folder / WARMUP).write_text(json.dumps(TEXTS[:2]))
     told = {"task": "classify", "engine": "onnxruntime", "file": "model.onnx"}
-    return write_manifest(folder, {"service": SERVICE, "release": 1, **told})
+    return write_manifest(
+        folder, {"service": SERVICE, "release": 1, "lineage": {"feedback_rows": []}, **told}
+    )
 
 
 @pytest.fixture(params=["http", "grpc"])

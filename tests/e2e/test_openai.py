@@ -29,7 +29,11 @@ HELLO: list[Any] = [{"role": "user", "content": "hello there"}]
 def running(
     embedded_server: None, built_writer: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    home = installed(built_writer, tmp_path_factory.mktemp("openai-home") / "home", TEACH)
+    home = installed(
+        built_writer,
+        tmp_path_factory.mktemp("openai-home") / "home",
+        TEACH.model_copy(update={"recall": False}),
+    )
     with home.up() as (process, urls):
         assert within(30, lambda: _answers(urls["openai"]))
         yield process.pid, urls

@@ -18,7 +18,14 @@ from perennial.writing.request import Request
 
 WANTED = "yes"
 TAUGHT = TrainingSettings(
-    epochs=12, batch_size=8, learning_rate=1e-2, trainable="lora", balance=0.0, threads=1, max_steps=90
+    epochs=12,
+    batch_size=8,
+    learning_rate=1e-2,
+    trainable="lora",
+    balance=0.0,
+    threads=1,
+    max_steps=90,
+    precision="fp32",
 )
 
 

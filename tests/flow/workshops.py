@@ -18,7 +18,14 @@ from perennial.types import Example, FeedbackRow, Job, Lease, NewFeedback
 from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, tiny_writer, wanting
 
 SERVICE = "tone"
-TRAINING = TrainingSettings(epochs=16, batch_size=8, learning_rate=5e-3, trainable_layers=2, threads=1)
+TRAINING = TrainingSettings(
+    epochs=16,
+    batch_size=8,
+    learning_rate=5e-3,
+    trainable_layers=2,
+    threads=1,
+    precision="fp32",  # whatever the processor has: what is claimed of so small a network hangs on it
+)
 TEACH = ServiceSettings(
     build=TRAINING,
     rebuild=TRAINING,
