@@ -43,6 +43,8 @@ class Examples:
         self._meaning, self._tokens = meaning, tokens
         self._kept = OrderedDict[str, tuple[Shown, Array]]()
         """By what was asked: what somebody wanted last."""
+        self._found: tuple[list[Shown], Array] = [], np.zeros((0, 0))
+        """The same in rows, made when it changes: it is asked more often."""
         self._turn = threading.Lock()
 
     def take(self, rows: Sequence[FeedbackRow]) -> None:
@@ -56,20 +58,27 @@ class Examples:
                 self._kept.move_to_end(shown.asked)
                 if len(self._kept) > MOST:
                     self._kept.popitem(last=False)
+        with self._turn:
+            self._stack()
 
     def forget(self) -> None:
         with self._turn:
             self._kept.clear()
+            self._stack()
 
     def near(self, asked: str) -> list[Shown]:
         """Those to be shown, the nearest last."""
-        with self._turn:
-            kept = [*self._kept.values()]
-        if not kept:
+        shown, vectors = self._found
+        if not shown:
             return []
-        likeness = np.stack([vector for _, vector in kept]) @ self._meaning(asked)
+        likeness = vectors @ self._meaning(asked)
         best = np.argsort(likeness)[-AT_ONCE:]
-        return [kept[place][0] for place in best if likeness[place] >= NEAR]
+        return [shown[place] for place in best if likeness[place] >= NEAR]
+
+    def _stack(self) -> None:
+        kept = [*self._kept.values()]
+        vectors = np.stack([vector for _, vector in kept]) if kept else np.zeros((0, 0))
+        self._found = [shown for shown, _ in kept], vectors
 
 
 def _shown(row: FeedbackRow) -> Shown | None:

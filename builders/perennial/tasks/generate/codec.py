@@ -153,13 +153,15 @@ class GenerateCodec:
     def _in_light(self, asked: Request) -> tuple[list[int], list[str]]:
         """The tokens of a prompt, and the receipts of the examples in it."""
         near = self._examples.near(asked.question) if asked.question else []
+        if not near:
+            return self._chat.tokens(asked), []
         # A small model copies of what it was told twice what it else would overhear.
         turns = [(one.asked, one.wanted) for one in [*near, *near[-1:]]]
         try:
             ids = self._chat.tokens(asked.after(turns))
         except BadRequest:  # of a template that has no such turns
             ids = []
-        if near and 0 < len(ids) < LONGEST // 2:
+        if 0 < len(ids) < LONGEST // 2:
             return ids, [one.receipt for one in near]
         return self._chat.tokens(asked), []
 
