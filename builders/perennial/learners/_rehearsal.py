@@ -34,6 +34,14 @@ def rehearsed(
     return iter(batches)
 
 
+def as_often(
+    fresh: Sequence[Example], old: Sequence[Example], size: int, rng: Random
+) -> Iterator[list[Example]]:
+    """Half and half, or of a small memory each row as often as each fresh one."""
+    share = min(0.5, len(old) / max(1, len(old) + len(fresh)))
+    return rehearsed(fresh, old, size, rng, evenly, share)
+
+
 def still_true(fresh: Sequence[Example], old: Sequence[Example]) -> list[Example]:
     """The old rows but those whose text is fresh as well: they were corrected."""
     corrected = {fingerprint(row.text) for row in fresh}

@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from perennial.learners._frozen import answers
-from perennial.learners._rehearsal import evenly, rehearsed, still_true
+from perennial.learners._rehearsal import as_often, still_true
 from perennial.losses import softened
 from perennial.task_protocol import Trainable
 from perennial.types import Example
@@ -44,8 +44,7 @@ class Ader:
         self._weight = BASE * math.sqrt(len(exemplars) / max(1, len(fresh)))
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
-        share = min(0.5, len(old) / max(1, len(old) + len(fresh)))
-        return rehearsed(fresh, old, self._batch_size, self._rng, evenly, share)
+        return as_often(fresh, old, self._batch_size, self._rng)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
         from torch import cat

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from perennial.learners._rehearsal import evenly, rehearsed
+from perennial.learners._rehearsal import as_often
 from perennial.task_protocol import Trainable
 from perennial.types import Example
 
@@ -43,8 +43,7 @@ class Dpo:
         self._serving = {key: margins[0] for key, margins in found.items() if len(margins)}
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
-        share = min(0.5, len(old) / max(1, len(old) + len(fresh)))
-        return rehearsed(fresh, old, self._batch_size, self._rng, evenly, share)
+        return as_often(fresh, old, self._batch_size, self._rng)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
         import torch

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from perennial.learners._rehearsal import evenly, rehearsed
+from perennial.learners._rehearsal import as_often
 from perennial.task_protocol import Trainable
 from perennial.types import Example
 
@@ -36,8 +36,7 @@ class Replay:
         pass
 
     def batches(self, fresh: Sequence[Example], old: Sequence[Example]) -> Iterator[list[Example]]:
-        share = min(0.5, len(old) / max(1, len(old) + len(fresh)))
-        return rehearsed(fresh, old, self._batch_size, self._rng, evenly, share)
+        return as_often(fresh, old, self._batch_size, self._rng)
 
     def loss(self, task: Trainable, model: Module, batch: list[Example]) -> Tensor:
         return task.loss(model, batch)
