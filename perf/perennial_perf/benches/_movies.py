@@ -7,7 +7,6 @@ all that he had not taken. Ours are taught by the training of a rebuild, in this
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,13 +18,13 @@ import numpy as np
 import torch
 
 from perennial import memory, plugins
-from perennial.errors import Unavailable
 from perennial.jobs import training
 from perennial.jobs.workshop import trainable
 from perennial.ranking.context import parsed
 from perennial.ranking.judgements import parsed as judged
 from perennial.split import split
 from perennial.types import Array, Example
+from perennial_perf.benches._peer_processes import run
 
 TASK, TOP, MEMORY, SEED = "recommend", 20, 2000, 0
 VALIDATION = 0.05
@@ -133,10 +132,7 @@ def peer(stream: Stream, python: Path, script: Path, variant: str) -> Course:
         source, target = stream.folder / "asked.json", stream.folder / "places.json"
         source.write_text(json.dumps(told))
         began = time.monotonic()
-        command = [str(python), str(script), variant, str(source), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable((done.stderr.strip() or "it said nothing").splitlines()[-1][:300])
+        run(script.name, str(python), str(script), variant, str(source), str(target))
         course.seconds += time.monotonic() - began
         course.places.append(np.array(json.loads(target.read_text())))
         so_far += rows

@@ -36,16 +36,17 @@ def install(home: Path, name: str, requirements: Path) -> Path:
     if not (folder / _READY).exists():
         say(f"installing {name} into {folder}, a few minutes where it brings torch")
         shutil.rmtree(folder, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(folder))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements))
+        run("venv", sys.executable, "-m", "venv", str(folder))
+        run("pip", str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements))
         (folder / _READY).touch()
     return python
 
 
-def _run(*command: str) -> None:
+def run(what: str, *command: str) -> None:
+    """`what` is how it is called where it fails: `Unavailable` with what it said last."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Unavailable(_reason(done.stderr or done.stdout, f"{command[2]} ended with {done.returncode}"))
+        raise Unavailable(_reason(done.stderr or done.stdout, f"{what} ended with {done.returncode}"))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ What is asked are the conversations that the release made up, each for an answer
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +34,7 @@ from perennial.types import Bundle
 from perennial.writing.request import Request
 from perennial_client import Client
 from perennial_perf.benches._peer_processes import install
+from perennial_perf.benches._peer_processes import run as run_peer
 from perennial_perf.benches._sandbox import built, copied, sample, say, serving
 from perennial_perf.report import Draft, Figures, Goal, Report
 from perennial_perf.stats import percentiles
@@ -182,9 +182,7 @@ def _llama_cpp(settings: Settings, texts: Sequence[Asked]) -> float:
         source, target = Path(scratch, "asked.json"), Path(scratch, "told.json")
         source.write_text(json.dumps([[one.message, one.most] for one in texts]))
         command = [python, LLAMA_CPP / "writes.py", model, source, target, cores()]
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable((done.stderr.strip() or "it said nothing").splitlines()[-1][:300])
+        run_peer("writes.py", *map(str, command))
         told = json.loads(target.read_text())
     return float(told["tokens"] / told["seconds"])
 
