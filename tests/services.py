@@ -32,9 +32,13 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for model in (*ensemble_models(self.name), *stage_models(self.name)):
+        for model in (*ensemble_models(self.name), *self._stages):
             self.served.control.unload(model)
             shutil.rmtree(self.served.repository / model)
+
+    @property
+    def _stages(self) -> tuple[str, ...]:
+        return stage_models(self.served.repository, self.name)
 
     @property
     def serving(self) -> Bundle:
@@ -48,7 +52,7 @@ class Service:
         self.load_stages()
 
     def load_stages(self) -> None:
-        for model in stage_models(self.name):
+        for model in self._stages:
             self.served.control.load(model)
 
     def point(self, release: int) -> None:
@@ -70,9 +74,9 @@ class Service:
     def processes(self, release: int) -> set[int]:
         """Those that answer for a release: the same ones as long as Triton does not initialise it again."""
         found = stubs(self.served.server.run.server_pid)
-        folders = [self.served.repository / model / str(release) for model in stage_models(self.name)]
+        folders = [self.served.repository / model / str(release) for model in self._stages]
         return {process.pid for folder in folders for process in found[folder]}
 
     def loaded(self) -> list[list[int]]:
         """The releases that each stage has in memory."""
-        return [self.served.control.versions(model) for model in stage_models(self.name)]
+        return [self.served.control.versions(model) for model in self._stages]

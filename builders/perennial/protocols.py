@@ -37,6 +37,9 @@ class Session(Protocol):
 class WritingSession(Session, Protocol):
     """An opened engine file of a network that writes: `run` gives whole answers."""
 
+    length: int
+    """Tokens that a prompt and its answer have room for."""
+
     def write(
         self, tensors: Tensors, tell: Callable[[Tensors | Exception, bool], None], gone: Callable[[], bool]
     ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +62,11 @@ class GrpcTransport:
             raise _failure(self._url, error) from error
 
     def stream(self, call: Infer, timeout: float) -> Generator[Reply, None, None]:
-        replies = self._stub.ModelStreamInfer(iter([infer_request(call)]), timeout=timeout)
+        request, began = infer_request(call), time.monotonic()
+        with suppress(grpc.RpcError):  # whoever asks in vain is told why
+            _past_the_ensemble(request, call, self._stub.ModelMetadata(_about(call), timeout=timeout))
+        left = timeout - (time.monotonic() - began)
+        replies = self._stub.ModelStreamInfer(iter([request]), timeout=max(left, 0))
         try:
             for reply in replies:
                 yield _piece(self._url, reply)
@@ -97,7 +102,11 @@ class AsyncGrpcTransport:
 
     async def stream(self, call: Infer, timeout: float) -> AsyncGenerator[Reply, None]:
         self._open()
-        replies = self._stub.ModelStreamInfer(iter([infer_request(call)]), timeout=timeout)
+        request, began = infer_request(call), time.monotonic()
+        with suppress(grpc.RpcError):
+            _past_the_ensemble(request, call, await self._stub.ModelMetadata(_about(call), timeout=timeout))
+        left = timeout - (time.monotonic() - began)
+        replies = self._stub.ModelStreamInfer(iter([request]), timeout=max(left, 0))
         try:
             async for reply in replies:
                 yield _piece(self._url, reply)
@@ -114,6 +123,17 @@ class AsyncGrpcTransport:
     async def close(self) -> None:
         if self._channel is not None:
             await self._channel.close()
+
+
+def _about(call: Infer) -> Any:
+    return messages.ModelMetadataRequest(name=call.model)
+
+
+def _past_the_ensemble(request: Any, call: Infer, told: Any) -> None:
+    """Ask the ensemble's only stage itself, in the version that the ensemble is: Triton tells it of who goes
+    away, and tells the stage of an ensemble nothing once it has begun."""
+    if told.versions and {*call.outputs} <= {output.name for output in told.outputs}:
+        request.model_name, request.model_version = f"{call.model}_writer", told.versions[0]
 
 
 def infer_request(call: Infer) -> Any:

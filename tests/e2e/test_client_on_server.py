@@ -42,13 +42,13 @@ def service(served: Served, tiny_release: Path) -> Iterator[Served]:
     )
     publisher.publish(_bundle(served.state.bundle(SERVICE, 1), tiny_release), Placement())
     publisher.point(SERVICE, 1)
-    for model in (*stage_models(SERVICE), *ensemble_models(SERVICE)):
+    for model in (*stage_models(served.repository, SERVICE), *ensemble_models(SERVICE)):
         served.control.load(model)
     store = open_store(served.state.store_url)
     store.put_service(ServiceRecord(SERVICE, "classify", LABELS, max_text_bytes=200))
     store.close()
     yield served
-    for model in (*ensemble_models(SERVICE), *stage_models(SERVICE)):
+    for model in (*ensemble_models(SERVICE), *stage_models(served.repository, SERVICE)):
         served.control.unload(model)
 
 

@@ -101,7 +101,8 @@ def test_a_release_file_of_another_shape_is_broken(tmp_path: Path) -> None:
 
 def test_services_are_those_with_a_stage(tmp_path: Path) -> None:
     for name in (
-        *stage_models("mood"),
+        *stage_models(tmp_path, "mood"),
+        "tale_writer",
         "tone_engine",
         "feedback",
         "my_model",
@@ -109,7 +110,7 @@ def test_services_are_those_with_a_stage(tmp_path: Path) -> None:
         "two_words_engine",
     ):
         (tmp_path / name).mkdir()
-    assert services(tmp_path) == ["mood", "tone"]
+    assert services(tmp_path) == ["mood", "tale", "tone"]
 
 
 @pytest.mark.parametrize(

@@ -183,15 +183,19 @@ def test_lengths_to_warm_up_at_double_up_to_the_longest() -> None:
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_where_answers_stream_the_last_stage_is_given_all_by_the_engine(timed: bool) -> None:
-    """Triton refuses a step whose inputs come partly from a model that may answer more than once."""
+def test_where_answers_stream_one_stage_does_it_all(timed: bool) -> None:
+    """Who asks it instead of the ensemble sends the same and is told the same."""
     streaming = replace(SIGNATURE, streams=True)
     ensemble = parse(ensemble_config("mood", 3, streaming, EMBEDDED, timed=timed))
-    last = ensemble.ensemble_scheduling.step[2]
-    assert ensemble.model_transaction_policy.decoupled
-    assert {source.partition(".")[0] for source in last.input_map.values()} == {"engine"}
-    assert ("STAMPS" in last.input_map) == timed and "HOW" not in last.input_map
+    (step,) = ensemble.ensemble_scheduling.step
+    assert (step.model_name, step.model_version) == ("mood_writer", 3)
     configs = {stage: parse(text) for stage, text in stage_configs("mood", streaming, EMBEDDED).items()}
-    decoupled = {stage for stage, config in configs.items() if config.model_transaction_policy.decoupled}
-    assert decoupled == {"engine"} and not configs["engine"].response_cache.enable
-    assert set(last.input_map) <= {tensor.name for tensor in configs["engine"].output}
+    (writer,) = configs.values()
+    assert ensemble.model_transaction_policy.decoupled and writer.model_transaction_policy.decoupled
+    assert not writer.response_cache.enable
+    assert [*writer.input] == [*ensemble.input]
+    assert {one.name for one in ensemble.output} == {one.name for one in writer.output} - (
+        set() if timed else {"TIMINGS", "HEAD"}
+    )
+    for names in (step.input_map, step.output_map):
+        assert all(inner == outer for inner, outer in names.items())

@@ -108,9 +108,10 @@ def withdraw(shop: Workshop, service: str) -> None:
             f"a job of {service!r} is open; wait for its end (`perennial status`), and retire it then"
         )
     with shop.state.lock(LOCK), shop.control() as control:
+        models = (*ensemble_models(service), *stage_models(shop.settings.repository, service))
         shop.publisher.withdraw(service)
         if control is not None:
-            for model in (*ensemble_models(service), *stage_models(service)):
+            for model in models:
                 control.unload(model)
 
 
@@ -248,7 +249,7 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
             # After a crash the ensemble in memory may be older than its file, and need what is gone.
             for model in ensemble_models(bundle.service):
                 control.load(model)
-        for model in stage_models(bundle.service):
+        for model in stage_models(shop.settings.repository, bundle.service):
             control.load(model)
             control.wait_ready(model, bundle.release)
 

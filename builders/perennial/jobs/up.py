@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from perennial.errors import Broken, Unavailable
 from perennial.jobs import release
@@ -179,13 +180,14 @@ def start_server(shop: Workshop) -> Server:
 
 def launch_of(shop: Workshop) -> Launch:
     """The server of these settings, with our own models and every service that has a release."""
-    settings, services = shop.settings, shop.released()
+    settings = shop.settings
+    services = [name for service in shop.released() for name in _models(settings.repository, service)]
     return Launch(
         repository=settings.repository,
         folder=shop.state.folder("run"),
         log=shop.state.folder("logs") / "tritonserver.log",
         secret=settings.admin_key,
-        models=(*OWN_MODELS, *(name for service in services for name in models_of(service))),
+        models=(*OWN_MODELS, *services),
         host=settings.server.host,
         ports=Ports(settings.server.http_port, settings.server.grpc_port, settings.server.metrics_port),
         environment={
@@ -197,9 +199,9 @@ def launch_of(shop: Workshop) -> Launch:
     )
 
 
-def models_of(service: str) -> tuple[str, ...]:
+def _models(repository: Path, service: str) -> tuple[str, ...]:
     """A service's Triton models, stages before the ensembles that need them."""
-    return (*stage_models(service), *ensemble_models(service))
+    return (*stage_models(repository, service), *ensemble_models(service))
 
 
 def mend(shop: Workshop) -> None:

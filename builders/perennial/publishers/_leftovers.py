@@ -27,7 +27,7 @@ def leftovers(repository: Path, pinned: dict[str, int | None]) -> list[Path]:
 
 
 def _of_service(repository: Path, service: str, pinned: int | None) -> Iterator[Path]:
-    stages = [repository / model for model in stage_models(service)]
+    stages = [repository / model for model in stage_models(repository, service)]
     ensembles = [repository / model for model in ensemble_models(service)]
     for model in (*stages, *ensembles):
         yield from _strays(model)

@@ -73,22 +73,20 @@ def stamp(bundle: Bundle, placement: Placement) -> Stamp:
     plan = _plan(bundle, codec, placement)
     processes: dict[Stage, int] = {
         "tokenizer": placement.tokenizers,
-        "postprocess": 1
-        if codec.signature.streams
-        else placement.postprocesses,  # two could change the order
+        "postprocess": placement.postprocesses,
     }
     ensemble = partial(ensemble_config, bundle.service, bundle.release, codec.signature, plan)
     ensembles = {ENSEMBLE: ensemble(), TIMED: ensemble(timed=True)}
     version = partial(_version, bundle, placement)
+    configs = stage_configs(bundle.service, codec.signature, plan, processes)
+    everything = (*codec.FILES, WARMUP, manifest["file"])
+    if codec.signature.streams:
+        return Stamp(configs, {"writer": version("Writer", everything, ensembles)})
     return Stamp(
-        stage_configs(bundle.service, codec.signature, plan, processes),
+        configs,
         {
             "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), ensembles),
-            "engine": version(
-                "Writer" if codec.signature.streams else "Engine",
-                (*codec.FILES, WARMUP, manifest["file"]),
-                {},
-            ),
+            "engine": version("Engine", everything, {}),
             "postprocess": version("Postprocess", codec.FILES, {}),
         },
     )

@@ -78,7 +78,7 @@ class LocalPublisher:
         if before not in (None, release):
             for other in self._present(service) - {before, release}:
                 self._remove(service, other)
-        source = self._repository / stage_model(service, "tokenizer") / str(release)
+        source = self._stages(service)[0] / str(release)
         for ensemble, text in ((timed_model(service), TIMED), (ensemble_model(service), ENSEMBLE)):
             self._ensure(self._repository / ensemble)
             self._ensure(self._repository / ensemble / str(release))
@@ -89,7 +89,7 @@ class LocalPublisher:
         return pinned_release(config.read_text()) if config.is_file() else None
 
     def versions(self, service: str) -> list[int]:
-        models = [self._repository / model for model in stage_models(service)]
+        models = self._stages(service)
         return [
             release
             for release in releases_in(models[0])
@@ -107,8 +107,8 @@ class LocalPublisher:
 
     def withdraw(self, service: str) -> None:
         self._make_folders()
-        for model in (*ensemble_models(service), *stage_models(service)):  # no ensemble without its stages
-            self._discard(self._repository / model)
+        for model in self._models(service):
+            self._discard(model)
 
     def quarantine(self) -> list[Path]:
         """Move out of a server's sight whatever is not whole. Call it before a server starts.
@@ -145,8 +145,8 @@ class LocalPublisher:
         move(staged, target)
 
     def _remove(self, service: str, release: int) -> None:
-        for model in (*ensemble_models(service), *stage_models(service)):
-            self._discard(self._repository / model / str(release))
+        for model in self._models(service):
+            self._discard(model / str(release))
 
     def _discard(self, folder: Path) -> None:
         """Take a version's or a model's folder away, if it is there, in one step; the next `publish` deletes
@@ -168,8 +168,14 @@ class LocalPublisher:
 
     def _present(self, service: str) -> set[int]:
         """Every release of which anything is there, whole or not."""
-        models = (*stage_models(service), *ensemble_models(service))
-        return {release for model in models for release in releases_in(self._repository / model)}
+        return {release for model in self._models(service) for release in releases_in(model)}
+
+    def _stages(self, service: str) -> list[Path]:
+        return [self._repository / model for model in stage_models(self._repository, service)]
+
+    def _models(self, service: str) -> list[Path]:
+        """In the order in which they may go: no ensemble without its stages."""
+        return [*(self._repository / model for model in ensemble_models(service)), *self._stages(service)]
 
     def _refuse_taken_name(self, service: str) -> None:
         config = self._repository / ensemble_model(service) / CONFIG

@@ -1,9 +1,9 @@
 """Where a release is, in its bundle and in a model repository, and what its two JSON files say.
 
-Release N of service S is version N of the models S_tokenizer, S_engine and S_postprocess and of their
-ensembles S and S_timed. Its bundle holds `manifest.json`, which describes and hashes every file; each of its
-version folders holds `release.json`, which says what a stage needs and hashes the files beside it. Leaves
-Triton's configs to `pbtxt`, and moving releases about to the publishers.
+Release N of service S is version N of the models S_tokenizer, S_engine and S_postprocess, or of S_writer
+alone, and of their ensembles S and S_timed. Its bundle holds `manifest.json`, which describes and hashes
+every file; each of its version folders holds `release.json`, which says what a stage needs and hashes the
+files beside it. Leaves Triton's configs to `pbtxt`, and moving releases about to the publishers.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ from perennial.names import OWN_MODELS, SERVICE_NAME
 from perennial.repository import durable
 from perennial.types import Bundle
 
-Stage = Literal["tokenizer", "engine", "postprocess"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
+Stage = Literal["tokenizer", "engine", "postprocess", "writer"]
+STAGES: tuple[Stage, ...] = ("tokenizer", "engine", "postprocess")
+ALONE: tuple[Stage, ...] = ("writer",)
+"""The only stage of a service that answers in pieces."""
 
 MANIFEST = "manifest.json"
 RELEASE = "release.json"
 WARMUP = "warmup.json"
 CONFIG = "config.pbtxt"
 ENSEMBLE, TIMED = "ensemble.pbtxt", "timed.pbtxt"
-"""In the tokenizer's version folder: the ensembles' configs for this release, ready to be put in place."""
+"""In the first stage's version folder: the ensembles' configs for this release, ready to be put in place."""
 
 
 def stage_model(service: str, stage: Stage) -> str:
     return f"{service}_{stage}"
 
 
-def stage_models(service: str) -> tuple[str, ...]:
-    return tuple(stage_model(service, stage) for stage in STAGES)
+def stage_models(repository: Path, service: str) -> tuple[str, ...]:
+    """Those that the service has there; of a service that is not there, what most have."""
+    alone = (repository / stage_model(service, *ALONE)).is_dir()
+    return tuple(stage_model(service, stage) for stage in (ALONE if alone else STAGES))
 
 
 def ensemble_model(service: str) -> str:
@@ -54,7 +58,7 @@ def ensemble_models(service: str) -> tuple[str, str]:
 
 def services(repository: Path) -> list[str]:
     """The services of which any stage's folder is there; models of other names are no concern of ours."""
-    suffixes = tuple(f"_{stage}" for stage in STAGES)
+    suffixes = tuple(f"_{stage}" for stage in get_args(Stage))
     folders = [path.name for path in repository.glob("*_*") if path.name.endswith(suffixes)]
     names = {name.rpartition("_")[0] for name in folders}
     return sorted(name for name in names if SERVICE_NAME.fullmatch(name))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from perennial.errors import Broken
-from perennial.repository.layout import STAGES, Stage, ensemble_model, stage_model, timed_model
+from perennial.repository.layout import Stage, ensemble_model, stage_model, timed_model
 from perennial.shapes import MAX_BATCH_SIZE
 from perennial.timings import HEAD, RUN_MS, STAMPS, TIMINGS
 from perennial.types import BackendSpec, Signature, TensorSpec
@@ -47,10 +47,9 @@ def stage_configs(
     service: str, signature: Signature, engine: EnginePlan, processes: Mapping[Stage, int] | None = None
 ) -> dict[Stage, str]:
     """The config of each stage, as text. Those that are not the engine's have so many `processes`, or one."""
-    inputs, outputs = _flow(signature, engine)
     configs = {}
-    for stage in STAGES:
-        config = _model(stage_model(service, stage), inputs[stage], outputs[stage])
+    for stage, inputs, outputs in _flow(signature, engine):
+        config = _model(stage_model(service, stage), inputs, outputs)
         config.version_policy.all.SetInParent()
         if stage == "engine" and not engine.ours:
             _run_natively(config, engine)
@@ -58,8 +57,8 @@ def stage_configs(
             _run_in_python(config, (processes or {}).get(stage, 1))
         # In effect only where the server has a cache. Whatever may change while a release serves is in the
         # stages around it: the key is the model, its version and the very bytes that go in.
-        config.response_cache.enable = stage == "engine" and not signature.streams
-        config.model_transaction_policy.decoupled = stage == "engine" and signature.streams
+        config.response_cache.enable = stage == "engine"
+        config.model_transaction_policy.decoupled = signature.streams
         configs[stage] = _text(config)
     return configs
 
@@ -72,20 +71,20 @@ def ensemble_config(
     What a stage gives it must pass on, asked or not: 0.2 ms of an answer for its timings. So the one that
     has them is another model.
     """
-    inputs, outputs = _flow(signature, engine if timed else None)
+    flow = _flow(signature, engine if timed else None)
     name = timed_model(service) if timed else ensemble_model(service)
-    config = _model(name, signature.request, outputs["postprocess"])
+    config = _model(name, signature.request, flow[-1].outputs)
     config.platform = "ensemble"
     config.model_transaction_policy.decoupled = signature.streams
     config.version_policy.specific.versions.append(release)
     known = {spec.name: spec.name for spec in signature.request}  # the ensemble's name of each tensor so far
-    for stage in STAGES:
-        last = stage == STAGES[-1]
-        made = {spec.name: spec.name if last else f"{stage}.{spec.name}" for spec in outputs[stage]}
+    for stage, inputs, outputs in flow:
+        last = stage == flow[-1].stage
+        made = {spec.name: spec.name if last else f"{stage}.{spec.name}" for spec in outputs}
         step = config.ensemble_scheduling.step.add(
             model_name=stage_model(service, stage), model_version=release
         )
-        step.input_map.update({spec.name: known[spec.name] for spec in inputs[stage] if spec.name in known})
+        step.input_map.update({spec.name: known[spec.name] for spec in inputs if spec.name in known})
         step.output_map.update(made)
         known.update(made)
     return _text(config)
@@ -105,29 +104,26 @@ def tensors_of(text: str) -> list[tuple[str, int, tuple[int, ...]]]:
     return [(tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in tensors]
 
 
-def _flow(
-    signature: Signature, engine: EnginePlan | None
-) -> tuple[dict[Stage, list[TensorSpec]], dict[Stage, list[TensorSpec]]]:
+class _Step(NamedTuple):
+    stage: Stage
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+
+
+def _flow(signature: Signature, engine: EnginePlan | None) -> list[_Step]:
     """What enters and what leaves each stage, with what is told of the time where an engine is given: one
     that is not ours tells nothing."""
     stamps, run_ms, timings = ([STAMPS], [RUN_MS], [TIMINGS, HEAD]) if engine else ([], [], [])
-    request, carried = [*signature.request], signature.carried
+    request, carried = signature.request, signature.carried
+    answer = [*signature.answer, PREDICTION_ID, *timings]
     if signature.streams:
-        request = [spec for spec in request if not spec.optional]
-    # What a step is given must all come from the one model that may answer more than once.
-    through = [*request, *carried, *stamps] if signature.streams else []
-    inputs: dict[Stage, list[TensorSpec]] = {
-        "tokenizer": [*signature.request],
-        "engine": [*signature.engine_in, *through],
-        "postprocess": [*request, *carried, *signature.engine_out, *stamps, *run_ms],
-    }
-    engine_out = [*signature.engine_out, *through]
-    outputs: dict[Stage, list[TensorSpec]] = {
-        "tokenizer": [*signature.engine_in, *carried, *stamps],
-        "engine": [*engine_out, *run_ms] if engine and engine.ours else engine_out,
-        "postprocess": [*signature.answer, PREDICTION_ID, *timings],
-    }
-    return inputs, outputs
+        return [_Step("writer", request, answer)]
+    told = run_ms if engine and engine.ours else []
+    return [
+        _Step("tokenizer", request, [*signature.engine_in, *carried, *stamps]),
+        _Step("engine", signature.engine_in, [*signature.engine_out, *told]),
+        _Step("postprocess", [*request, *carried, *signature.engine_out, *stamps, *run_ms], answer),
+    ]
 
 
 def _model(name: str, inputs: Iterable[TensorSpec], outputs: Iterable[TensorSpec]) -> Any:

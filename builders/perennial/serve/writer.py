@@ -1,9 +1,10 @@
-"""The middle stage of a service that writes: the texts of all requests grow side by side, and are answered in
+"""The only stage of a service that writes: the texts of all requests grow side by side, and are answered in
 pieces where they ask for that.
 
-One process with one session, which says who is written when. Who runs out of time makes room; so would who
-goes away, but Triton (2.51) tells the stages of an ensemble nothing of that once their step has begun
-(triton-inference-server/server#6739).
+One process with one session, which says who is written when; who goes away, or runs out of time, makes room.
+One stage and not three, since Triton (2.51) tells the stages of an ensemble nothing of who goes away once
+their step has begun (triton-inference-server/server#6739): so whoever is to be missed asks this model itself,
+as the client does, and every piece of an answer takes one hop less.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from perennial.plugins import labels_of
 from perennial.protocols import WritingSession
 from perennial.serve import stage
 from perennial.serve.polite import politely
-from perennial.timings import RUN_MS, now
+from perennial.serve.recalling import recalling
+from perennial.serve.signing import Signing
+from perennial.timings import RUN_MS, now, stamped, timings
 from perennial.types import Tensors, text_tensor
 
 SHOWN = (
@@ -33,11 +36,14 @@ SHOWN = (
 class Writer:
     def initialize(self, args: Mapping[str, str]) -> None:
         opened = politely(lambda: stage.open_release(args))
-        release = opened.release
+        release, self._codec = opened.release, opened.codec
+        self._asked = self._codec.signature.request[0].name
+        self._engine_in = [spec.name for spec in self._codec.signature.engine_in]
+        self._signing, self._recalling = Signing(release), recalling(opened)
         engine = plugins.get("engines", release.engine)(**release.engine_options)
         cores = release.alone_threads or len(os.sched_getaffinity(0))
         self._session: WritingSession = engine.open(opened.folder / release.file, cores)
-        self._own = {spec.name for spec in opened.codec.signature.engine_in}
+        self._codec.longest = min(self._codec.longest, self._session.length)
         politely(lambda: _warm_up(opened, self._session))
         self._families = [pb_utils.MetricFamily(*told, pb_utils.MetricFamily.GAUGE) for told in SHOWN]
         labels = {"service": release.service, "release": str(release.release)}
@@ -49,23 +55,30 @@ class Writer:
 
     def finalize(self) -> None:
         self._session.close()
+        if self._recalling:
+            self._recalling.stop()
 
     def _show(self, writing: int, waiting: int) -> None:
         for gauge, count in zip(self._gauges, (writing, waiting), strict=True):
             gauge.set(count)
 
     def _write(self, asked: Tensors, tell: stage.Tell, gone: stage.Gone) -> None:
-        """What is not the engine's is handed on with each piece (see `pbtxt`)."""
-        began, own = now(), {name: asked.pop(name) for name in self._own if name in asked}
+        came = now()
+        self._codec.check(asked)
+        (encoded,) = self._codec.encode([asked])
+        encoded, texts, began = stamped(asked, encoded, came), asked[self._asked], now()
 
         def told(pieces: Tensors | Exception, last: bool) -> None:
             if isinstance(pieces, Exception):
                 tell(pieces, last)
                 return
-            took = np.full((len(own["input_ids"]), 1), (now() - began) / 1e6, np.float32)
-            tell({**pieces, **asked, RUN_MS.name: took}, last)
+            ends = now()
+            took = np.full((len(texts), 1), (ends - began) / 1e6, np.float32)
+            (answer,) = self._codec.decode([asked], [{**encoded, **pieces}])
+            spent = timings({**encoded, RUN_MS.name: took}, ends, head=0)
+            tell({**answer, "PREDICTION_ID": self._signing.ids(texts), **spent}, last)
 
-        self._session.write(own, told, gone)
+        self._session.write({name: encoded[name] for name in self._engine_in}, told, gone)
 
 
 def _warm_up(opened: stage.Opened, session: WritingSession) -> None:

@@ -20,7 +20,7 @@ class WritingSession:
     """Any number of requests may be written at once, from any thread."""
 
     def __init__(self, decoder: Decoder, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decoder, self._writer = decoder, Writer(decoder, decode)
+        self._decoder, self._writer, self.length = decoder, Writer(decoder, decode), decoder.length
 
     def run(self, tensors: Tensors) -> Tensors:
         """Whole answers, of all rows together; their options ask for no stream."""

@@ -21,7 +21,7 @@ def processor_time(
     this process that began and ended in the block."""
     found = stubs(server_pid)
     groups = {"tritonserver": [psutil.Process(server_pid)]}
-    for model in stage_models(service):
+    for model in stage_models(repository, service):
         groups[model] = found[repository.resolve() / model / str(release)]
     before, machine = {name: _spent(group) for name, group in groups.items()}, _busy()
     ours, children = resource.getrusage(resource.RUSAGE_SELF), _children()

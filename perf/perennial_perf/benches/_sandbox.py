@@ -118,7 +118,7 @@ def processes_of(shop: Workshop, server: Server, release: int) -> set[int]:
     """Those that answer for a release: the same ones as long as Triton does not initialise it again."""
     found = stubs(server.run.server_pid)
     repository = shop.settings.repository.resolve()
-    folders = [repository / model / str(release) for model in stage_models(SERVICE)]
+    folders = [repository / model / str(release) for model in stage_models(repository, SERVICE)]
     return {process.pid for folder in folders for process in found[folder]}
 
 

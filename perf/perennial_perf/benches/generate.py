@@ -45,7 +45,7 @@ SAMPLE, SEED, PATIENCE_S = "chat", 0, 300.0
 CLIENTS = (1, 8, 16)
 TEXTS, LENGTHS = 64, (16, 32, 64, 96)
 QUICK_TEXTS, PEER_TEXTS = 16, 16
-CANCELLED, QUICK_CANCELLED, WARM_UP, LEFT_TOKENS = 10, 3, 2, 100
+CANCELLED, QUICK_CANCELLED, WARM_UP, LEFT_TOKENS = 100, 5, 2, 1000
 MOST_LEFT_MB = 10.0
 LLAMA_CPP = Path(__file__).parents[2] / "writers/llama_cpp"
 
@@ -190,7 +190,7 @@ def _llama_cpp(settings: Settings, texts: Sequence[Asked]) -> float:
 @dataclass(frozen=True)
 class Left:
     """What became of streams whose readers went away: how long each was still written, how many still were at
-    the end, and how much more memory the engine's process holds after them than after the first ones."""
+    the end, and how much more memory the writer's process holds after them than after the first ones."""
 
     times_ms: Mapping[str, float]
     still_written: float
@@ -199,16 +199,16 @@ class Left:
 
 def _go_away(run: RunInfo, client: Client, service: str, message: str, count: int) -> Left:
     """Each reads the first piece of a long answer, alone, and goes away. (Those before warm up.)"""
-    (engine,) = (
+    (writer,) = (
         process
         for folder, processes in stubs(run.server_pid).items()
-        if folder.parent.name == f"{service}_engine"
+        if folder.parent.name == f"{service}_writer"
         for process in processes
     )
     times = []
     for number in range(-WARM_UP, count):
         if number == 0:
-            began_mb = _mb(engine)
+            began_mb = _mb(writer)
         stream = client.generate(
             service, message, stream=True, max_tokens=LEFT_TOKENS, temperature=1.0, seed=number % 9
         )
@@ -220,7 +220,7 @@ def _go_away(run: RunInfo, client: Client, service: str, message: str, count: in
                 raise PerennialError(f"a text was still written {PATIENCE_S:g} s after its reader went away")
         times.append(1e3 * (time.perf_counter() - began))
     told = percentiles(np.array(times[WARM_UP:]))
-    return Left({**told, "most": max(times[WARM_UP:])}, _writing(run), _mb(engine) - began_mb)
+    return Left({**told, "most": max(times[WARM_UP:])}, _writing(run), _mb(writer) - began_mb)
 
 
 def _writing(run: RunInfo) -> float:

@@ -20,7 +20,7 @@ from rich.progress import track
 
 from perennial.config import Settings
 from perennial.jobs.workshop import cores
-from perennial.repository.layout import ensemble_model, stage_models
+from perennial.repository.layout import STAGES, ensemble_model, stage_model
 from perennial.server.control import Control, Spent
 from perennial_perf import analyzer
 from perennial_perf.benches._bare import Bare, Way
@@ -51,6 +51,7 @@ TORCH_WAYS = (Way(1, cores(), 1), Way(1, cores(), 16, by_length=True))
 SINGLE, CROWD = 1, 32
 WARM_UP = 100
 RELEASE = 1
+MODELS = tuple(stage_model(SERVICE, stage) for stage in STAGES)
 
 
 @dataclass
@@ -137,7 +138,7 @@ def _go_round(
 @contextmanager
 def _parts(control: Control, rows: list[dict[str, Row]]) -> Iterator[None]:
     """Where the time went of the requests that the block sends, appended to `rows`."""
-    models = (*stage_models(SERVICE), ensemble_model(SERVICE))
+    models = (*MODELS, ensemble_model(SERVICE))
     before = {model: control.spent(model, RELEASE) for model in models}
     yield
     rows.append({model: _each(before[model], control.spent(model, RELEASE)) for model in models})
@@ -188,7 +189,7 @@ def _breakdown(rounds: Rounds) -> Figures:
     for clients in (SINGLE, CROWD):
         parts = rounds.breakdown(clients)
         whole = parts[ensemble_model(SERVICE)]["whole"]
-        stages = {name: parts[name] for name in stage_models(SERVICE)}
+        stages = {name: parts[name] for name in MODELS}
         for name, part in stages.items():
             table[f"{_clients(clients)}: {name}, ms"] = part
         between = whole - sum(part["whole"] for part in stages.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -70,6 +71,7 @@ class GenerateCodec:
     told_apart: tuple[str, ...] = ()
     balance = 0.0
     longest = LONGEST
+    """Half of it is left to the answer where a prompt gets examples."""
 
     def __init__(self, folder: Path) -> None:
         self._chat = Chat.read(folder)
@@ -153,16 +155,13 @@ class GenerateCodec:
     def _in_light(self, asked: Request) -> tuple[list[int], list[str]]:
         """The tokens of a prompt, and the receipts of the examples in it."""
         near = self._examples.near(asked.question) if asked.question else []
-        if not near:
-            return self._chat.tokens(asked), []
-        # A small model copies of what it was told twice what it else would overhear.
-        turns = [(one.asked, one.wanted) for one in [*near, *near[-1:]]]
-        try:
-            ids = self._chat.tokens(asked.after(turns))
-        except BadRequest:  # of a template that has no such turns
-            ids = []
-        if 0 < len(ids) < LONGEST // 2:
-            return ids, [one.receipt for one in near]
+        for shown in (near, near[-1:]) if near else ():
+            # A small model copies of what it was told twice what it else would overhear.
+            turns = [(one.asked, one.wanted) for one in [*shown, *shown[-1:]]]
+            with suppress(BadRequest):  # of a template that has no such turns
+                ids = self._chat.tokens(asked.after(turns))
+                if len(ids) < self.longest // 2:
+                    return ids, [one.receipt for one in shown]
         return self._chat.tokens(asked), []
 
     def _encoded(self, request: Tensors) -> Tensors:
