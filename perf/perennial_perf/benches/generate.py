@@ -36,6 +36,7 @@ from perennial_client import Client
 from perennial_perf.benches._peer_processes import install
 from perennial_perf.benches._peer_processes import run as run_peer
 from perennial_perf.benches._sandbox import built, copied, sample, say, serving
+from perennial_perf.benches._writing_plots import draw_speed
 from perennial_perf.report import Draft, Figures, Goal, Report
 from perennial_perf.stats import percentiles
 
@@ -90,6 +91,8 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             rivals["llama.cpp, the sample's Q4_1"] = _llama_cpp(settings, texts[:PEER_TEXTS])
         except Unavailable as error:
             notes.append(f"llama.cpp: {error}")
+    picture = settings.folder.folder("reports") / "generate.png"
+    draw_speed(rows, rivals, left.times_ms, picture)
     parity = bundle.manifest["verdicts"][1]["figures"]
     figures: Figures = {
         **{f"{clients} clients" if clients > 1 else "1 client": row for clients, row in rows.items()},
@@ -113,6 +116,7 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         ],
         [
             *notes,
+            f"drawn: {picture}",
             f"{len(texts)} conversations that the release made up, answers of at most {LENGTHS} tokens",
             "transformers: the same network in float32, greedy, no batch",
         ],

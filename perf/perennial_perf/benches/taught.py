@@ -21,6 +21,7 @@ from perennial.types import Bundle, Example, Job, Rated
 from perennial_client import Client
 from perennial_perf.benches._rebuilds import ask_for_rebuild, wait_until_settled, worker
 from perennial_perf.benches._sandbox import built, copied, sample, say, serving
+from perennial_perf.benches._writing_plots import draw_taught
 from perennial_perf.report import Draft, Figures, Goal, Report
 
 __all__ = ["run"]
@@ -59,12 +60,20 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
         say(f"{corrected} corrections")
         lag_s = _correct(client, bundle.service, lessons)
         again = [Rated(other_words(one), one.label, one.ratings) for one in lessons[:judged]]
+        asked = {"held out": held_out, "corrected": lessons[:judged], "corrected, in other words": again}
+        shares: dict[str, dict[str, float]] = {name: {} for name in asked}
+        shares["held out"]["as built"] = begun.right
+
+        def ask_all(moment: str) -> Figures:
+            told = {name: _asked(client, bundle.service, entries) for name, entries in asked.items()}
+            for name, answered in told.items():
+                shares[name][moment] = answered.right
+            return {f"{name} entries, {moment}": _row(answered) for name, answered in told.items()}
+
         figures: dict[str, float | Mapping[str, float]] = {
             "s from a receipt to an answer based on it": lag_s,
-            "held-out entries right, as built": begun.right,
-            "… beside the corrections": _row(_asked(client, bundle.service, held_out)),
-            "corrected entries asked again": _row(_asked(client, bundle.service, lessons[:judged])),
-            "corrected entries in other words": _row(_asked(client, bundle.service, again)),
+            "held out entries, as built": _row(begun),
+            **ask_all("at once"),
             "other prompts answered as before": _same(before, _answers(client, bundle.service, general)),
         }
         goals = [Goal("s from a receipt to an answer based on it", lag_s, 1.0, "<=")]
@@ -76,9 +85,10 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             learned, kept = _learned(shop, bundle, job, held_out)
             figures |= learned
             goals += kept
-            figures["held-out entries right, served by what it learned"] = _row(
-                _asked(client, bundle.service, held_out)
-            )
+            figures |= ask_all("after a rebuild")
+    picture = settings.folder.folder("reports") / "taught.png"
+    draw_taught(shares, picture)
+    notes.append(f"drawn: {picture}")
     return draft.report(figures, goals, [*notes, f"{judged} entries judge, asked once each, greedily"])
 
 
