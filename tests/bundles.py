@@ -11,7 +11,7 @@ from perennial.pipeline import engine_inputs
 from perennial.repository.layout import WARMUP, write_manifest
 from perennial.tasks.classify.codec import ClassifyCodec
 from perennial.types import Bundle, Exported
-from tiny import LABELS, tiny_codec, tiny_examples
+from tiny import LABELS, tiny_chat, tiny_codec, tiny_examples
 
 
 def fake_bundle(
@@ -21,6 +21,17 @@ def fake_bundle(
     tiny_codec(folder, labels)
     (folder / "model.onnx").write_bytes(f"engine of release {release}".encode() * 100)
     return _described(folder, release, service)
+
+
+def fake_writer(folder: Path, release: int) -> Bundle:
+    """As `fake_bundle`, of a service that writes."""
+    tiny_chat(folder)
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint/config.json").write_text("{}")
+    (folder / "model.onnx").write_bytes(f"engine of release {release}".encode() * 100)
+    (folder / WARMUP).write_text(json.dumps(["hello"]))
+    told = {"task": "generate", "engine": "genai", "file": "model.onnx", "lineage": {"feedback_rows": []}}
+    return write_manifest(folder, {"service": "mood", "release": release, "labels": [], **told})
 
 
 def real_bundle(

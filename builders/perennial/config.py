@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from croniter import croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,7 +32,7 @@ from perennial.engine_options import EngineName, EngineOptions
 from perennial.errors import ConfigError
 from perennial.names import service_name
 from perennial.state import State
-from perennial.types import Moving, Precision, Runtime, Tracker
+from perennial.types import LlmName, Moving, Precision, Runtime, Tracker
 
 FILE = Path("perennial.toml")
 PREFIX = "PERENNIAL_"
@@ -33,6 +41,12 @@ PREFIX = "PERENNIAL_"
 def _cron(value: str) -> str:
     if value and not croniter.is_valid(value):
         raise ValueError("is not a cron expression; for 03:00 every night write '0 3 * * *'")
+    return value
+
+
+def _in_the_container(value: LlmName, others: ValidationInfo) -> LlmName:
+    if value and others.data.get("runtime") != "container":
+        raise ValueError('writes in the container alone; set runtime = "container" as well')
     return value
 
 
@@ -191,6 +205,7 @@ class ServiceSettings(_Section):
     shadow_texts: Positive = 500
     explore: Annotated[float, Field(ge=0.0, le=0.2)] = 0.01
     recall: bool = True
+    llm_options: dict[str, Any] = {}
     """From `instances` on: how its releases run (`Placement`), from the next start or promotion on."""
 
     golden_margin: Share = 0.03
@@ -223,6 +238,8 @@ class Settings(BaseSettings):
     state: Path = Path("var")
     repository: Path = Path("model_repository")
     runtime: Runtime = "embedded"
+    llm: Annotated[LlmName, AfterValidator(_in_the_container)] = ""
+    """In the container: which backend of Triton's writes, instead of the engine of a service that writes."""
     store_url: str = ""
     key_file: str = ""
     server: ServerSettings = ServerSettings()

@@ -16,6 +16,8 @@ Tensors = dict[str, Array]
 
 Runtime = Literal["embedded", "container"]
 """Where a release is loaded: the wheel's tritonserver, or NVIDIA's container with its C++ backends."""
+LlmName = Literal["", "vllm", "trtllm"]
+"""In the container: which of Triton's backends for language models writes; empty for our own engine."""
 Moving = Literal["head", "lora", "last-k", "full"]
 """Which weights learn: the head, and beside it none, low-rank additions to all layers, the last, or all."""
 Precision = Literal["auto", "fp32", "bf16"]
@@ -28,7 +30,7 @@ class TensorSpec:
     """One tensor of a model's signature, in Triton's words. `shape` leaves out the batch; -1 is free."""
 
     name: str
-    dtype: Literal["BYTES", "INT32", "INT64", "FP32", "BOOL"]
+    dtype: Literal["BYTES", "INT32", "INT64", "UINT32", "UINT64", "FP32", "BOOL"]
     shape: tuple[int, ...]
     optional: bool = False
     again: bool = False
@@ -170,6 +172,7 @@ class Placement:
     processes of those stages. Of the texts that are asked the store keeps the share `shadow_share`, and of
     those the newest `shadow_texts`. Where its task can, answers try something else in the share `explore` of
     their places; and with `recall` they heed what was said of others since.
+    In the container `llm` names what writes in the place of its engine, started with `llm_options`.
     """
 
     runtime: Runtime = "embedded"
@@ -182,6 +185,8 @@ class Placement:
     shadow_texts: int = 500
     explore: float = 0.0
     recall: bool = True
+    llm: LlmName = ""
+    llm_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

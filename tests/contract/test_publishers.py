@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bundles import fake_bundle
+from bundles import fake_bundle, fake_writer
 from killed import killed_everywhere
 from perennial import plugins
 from perennial.errors import BadRequest, Broken, ConfigError, NotFound
@@ -291,3 +292,34 @@ def test_a_kill_while_a_service_is_withdrawn_leaves_it_serving_or_not_and_a_reru
             assert (publisher.serving("mood"), publisher.versions("mood")) == (2, [1, 2])
         withdraw(root)
         assert [*(root / "models").iterdir()] == []
+
+
+def test_a_service_that_writes_has_one_stage_and_what_writes_for_it(shop: Shop) -> None:
+    first, second = (fake_writer(shop.root / f"writers/{number}", number) for number in (1, 2))
+    shop.publisher.publish(first, Placement())
+    shop.publisher.point("mood", 1)
+    models = {"mood", "mood_timed", "mood_writer"}
+    assert {path.name for path in shop.repository.iterdir()} == models
+    assert (shop.version("writer", 1) / "model.onnx").is_file()
+    elsewhere = Placement("container", llm="vllm")
+    with pytest.raises(BadRequest, match="has other stages than the serving one"):
+        shop.publisher.publish(second, elsewhere)
+    shop.publisher.publish(first, elsewhere)
+    assert {path.name for path in shop.repository.iterdir()} == models | {"mood_llm"}
+    assert not (shop.version("writer", 1) / "model.onnx").exists()
+    assert (shop.version("llm", 1) / "checkpoint/config.json").is_file()
+    told = json.loads((shop.version("llm", 1) / "model.json").read_text())
+    assert Path(told["model"]) == shop.version("llm", 1).resolve() / "checkpoint"
+    assert (shop.publisher.serving("mood"), shop.publisher.versions("mood")) == (1, [1])
+    shop.publisher.publish(second, elsewhere)
+    shop.publisher.point("mood", 2)
+    assert shop.publisher.versions("mood") == [1, 2] and shop.publisher.quarantine() == []
+    (shop.version("llm", 1) / "checkpoint/config.json").write_text("[]")
+    assert {path.name for path in shop.publisher.quarantine()} == {
+        "mood_llm.1.0",
+        "mood_writer.1.0",
+        "mood.1.0",
+        "mood_timed.1.0",
+    }
+    shop.publisher.publish(second, Placement())
+    assert {path.name for path in shop.repository.iterdir()} == models

@@ -78,6 +78,8 @@ def test_server_and_worker_mean_the_same_store_wherever_they_work(told: str, use
         ("[services.Bad_Name]\n", "a service's name is"),
         ("[server]\nhttp_port = 70000\n", "server.http_port = 70000"),
         ("[server\n", "perennial.toml"),
+        ("llm = 'vllm'\n", "llm = 'vllm': writes in the container alone; set runtime = "),
+        ("llm = 'vlm'\nruntime = 'container'\n", "llm = 'vlm': Input should be '', 'vllm' or 'trtllm'"),
         (
             "[services.a]\nengine = 'tensort'\n",
             "is not an engine; did you mean 'tensorrt'? known: auto",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from perennial.errors import Broken
+from perennial.repository.llm import BACKENDS
 from perennial.repository.pbtxt import (
     EnginePlan,
     ensemble_config,
+    llm_config,
     pinned_release,
     stage_configs,
     tensors_of,
 )
 from perennial.shapes import buckets
-from perennial.types import BackendSpec, Signature, TensorSpec
+from perennial.types import BackendSpec, LlmName, Signature, TensorSpec
 
 FLAG = TensorSpec("FLAG", "BOOL", (1,))
 SIGNATURE = Signature(
@@ -199,3 +203,23 @@ def test_where_answers_stream_one_stage_does_it_all(timed: bool) -> None:
     )
     for names in (step.input_map, step.output_map):
         assert all(inner == outer for inner, outer in names.items())
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_what_writes_for_a_service_batches_by_itself_and_tells_what_is_read(name: LlmName) -> None:
+    config = parse(llm_config("mood", name))
+    assert (config.name, config.max_batch_size) == ("mood_llm", 0)
+    assert config.model_transaction_policy.decoupled
+    assert config.version_policy.WhichOneof("policy_choice") == "all"
+    assert {"text_input", "return_finish_reason"} <= {tensor.name for tensor in config.input}
+    assert {"text_output", "finish_reason"} <= {tensor.name for tensor in config.output}
+
+
+def test_the_settings_of_what_writes_name_the_checkpoint_and_may_be_changed() -> None:
+    texts = BACKENDS["vllm"].texts(Path("/repository/mood_llm/3"), {"dtype": "float16", "max_model_len": 99})
+    told = json.loads(texts["model.json"])
+    assert (told["model"], told["dtype"]) == ("/repository/mood_llm/3/checkpoint", "float16")
+    assert told["max_model_len"] == BACKENDS["vllm"].room({"max_model_len": 99}) == 99
+    (settings, runs) = BACKENDS["trtllm"].texts(Path("/repository/mood_llm/3"), {}).values()
+    assert json.loads(settings)["triton_config"] == {"max_batch_size": 0, "decoupled": True}
+    compile(runs, "trtllm.py", "exec")

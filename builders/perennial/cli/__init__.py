@@ -41,9 +41,13 @@ def configure(
         str | None,
         typer.Option(help="What loads releases: embedded or container.", show_default="embedded"),
     ] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(help="In the container, what writes: vllm or trtllm.", show_default="the engine"),
+    ] = None,
 ) -> None:
     """Settings come from perennial.toml, then PERENNIAL_… variables, then these options."""
-    context.obj = load(config, state=state, repository=repository, runtime=runtime)
+    context.obj = load(config, state=state, repository=repository, runtime=runtime, llm=llm)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from perennial.engines._slots import CONFIG, TOKENIZER, Slots
 from perennial.errors import Unavailable
 from perennial.types import BackendSpec, Exported, Runtime
 from perennial.writing.session import WritingSession
+from perennial.writing.writer import Writer
 
 __all__ = ["GenAi"]
 
@@ -63,7 +64,7 @@ class GenAi:
         from tokenizers import Tokenizer
 
         slots = Slots(built, *self._room, threads)
-        return WritingSession(slots, Tokenizer.from_str(slots.tokenizer).decode)
+        return WritingSession(Writer(slots, Tokenizer.from_str(slots.tokenizer).decode))
 
     def triton(self, runtime: Runtime, threads: int) -> BackendSpec:
         return BackendSpec("python", FILENAME)

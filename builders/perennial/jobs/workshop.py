@@ -52,6 +52,8 @@ class Workshop:
             settings.shadow_texts,
             settings.explore,
             settings.recall,
+            self.settings.llm,
+            settings.llm_options,
         )
 
     @contextmanager

@@ -13,14 +13,27 @@ from pathlib import Path
 from perennial import plugins
 from perennial.protocols import Engine
 from perennial.repository.durable import sync_tree
-from perennial.repository.layout import ENSEMBLE, TIMED, WARMUP, Release, Stage, verify_bundle, write_release
-from perennial.repository.pbtxt import EnginePlan, ensemble_config, stage_configs
+from perennial.repository.layout import (
+    ENSEMBLE,
+    TIMED,
+    WARMUP,
+    Release,
+    Stage,
+    stage_model,
+    verify_bundle,
+    write_release,
+)
+from perennial.repository.llm import BACKENDS, CHECKPOINT
+from perennial.repository.pbtxt import EnginePlan, ensemble_config, llm_config, stage_configs
 from perennial.shapes import buckets
 from perennial.task_protocol import Codec
 from perennial.types import Bundle, Placement, text_tensor
 
 _TOLD = ("service", "release", "task", "engine", "file")
-_PLACED = ("instances", "threads", "alone_threads", "shadow_share", "shadow_texts", "explore", "recall")
+_PLACED = (
+    *("instances", "threads", "alone_threads", "shadow_share", "shadow_texts", "explore", "recall", "llm"),
+    "llm_options",
+)
 
 BLOCKER = "__pycache__"
 """An empty file where Python would make a folder for bytecode. Triton initialises a serving version again at
@@ -42,12 +55,15 @@ class VersionFolder:
     release: Release
 
     def is_of_bundle(self, release: Release) -> bool:
-        """Whether `release` was made from the same files, if perhaps by another version of Perennial."""
-        return all(release.files.get(name) == self.release.files[name] for name in self.copied)
+        """Whether `release` was made from the same files, if perhaps from fewer, or by another version of
+        Perennial."""
+        own = self.release.files
+        return all(release.files.get(name, own[name]) == own[name] for name in self.copied)
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         for name in self.copied:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.bundle.folder / name, folder / name)
         for name, text in self.texts.items():
             (folder / name).write_text(text)
@@ -64,11 +80,14 @@ class Stamp:
     versions: Mapping[Stage, VersionFolder]
 
 
-def stamp(bundle: Bundle, placement: Placement) -> Stamp:
+def stamp(bundle: Bundle, placement: Placement, repository: Path) -> Stamp:
     """Raises `Broken` where a file that is served is not the one that the bundle's manifest hashed."""
     manifest = bundle.manifest
     codec_class: type[Codec] = plugins.get(f"tasks/{manifest['task']}", "codec")
-    verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
+    checkpoint = tuple(name for name in manifest["files"] if name.startswith(f"{CHECKPOINT}/"))
+    verify_bundle(
+        bundle, [*codec_class.FILES, WARMUP, manifest["file"], *(checkpoint if placement.llm else ())]
+    )
     codec = codec_class(bundle.folder)
     plan = _plan(bundle, codec, placement)
     processes: dict[Stage, int] = {
@@ -80,16 +99,30 @@ def stamp(bundle: Bundle, placement: Placement) -> Stamp:
     version = partial(_version, bundle, placement)
     configs = stage_configs(bundle.service, codec.signature, plan, processes)
     everything = (*codec.FILES, WARMUP, manifest["file"])
+    if codec.signature.streams and placement.llm:
+        model = repository / stage_model(bundle.service, "llm")
+        told = BACKENDS[placement.llm].texts(model / str(bundle.release), placement.llm_options)
+        return Stamp(
+            {**configs, "llm": llm_config(bundle.service, placement.llm)},
+            {
+                "writer": version((*codec.FILES, WARMUP), {**_runs("Writer"), **ensembles}),
+                "llm": version(checkpoint, told),
+            },
+        )
     if codec.signature.streams:
-        return Stamp(configs, {"writer": version("Writer", everything, ensembles)})
+        return Stamp(configs, {"writer": version(everything, {**_runs("Writer"), **ensembles})})
     return Stamp(
         configs,
         {
-            "tokenizer": version("Tokenizer", (*codec.FILES, WARMUP), ensembles),
-            "engine": version("Engine", everything, {}),
-            "postprocess": version("Postprocess", codec.FILES, {}),
+            "tokenizer": version((*codec.FILES, WARMUP), {**_runs("Tokenizer"), **ensembles}),
+            "engine": version(everything, _runs("Engine")),
+            "postprocess": version(codec.FILES, _runs("Postprocess")),
         },
     )
+
+
+def _runs(stage_class: str) -> dict[str, str]:
+    return {"model.py": f"from perennial.serve import {stage_class} as TritonPythonModel\n"}
 
 
 def _plan(bundle: Bundle, codec: Codec, placement: Placement) -> EnginePlan:
@@ -104,10 +137,9 @@ def _plan(bundle: Bundle, codec: Codec, placement: Placement) -> EnginePlan:
 
 
 def _version(
-    bundle: Bundle, placement: Placement, stage_class: str, copied: tuple[str, ...], texts: Mapping[str, str]
+    bundle: Bundle, placement: Placement, copied: tuple[str, ...], texts: Mapping[str, str]
 ) -> VersionFolder:
     manifest = bundle.manifest
-    texts = {"model.py": f"from perennial.serve import {stage_class} as TritonPythonModel\n", **texts}
     hashes = {name: manifest["files"][name] for name in copied}
     hashes.update({name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()})
     told = {key: manifest[key] for key in _TOLD} | {key: getattr(placement, key) for key in _PLACED}

@@ -20,6 +20,7 @@ from perennial.repository.layout import (
     CONFIG,
     ENSEMBLE,
     TIMED,
+    WRITING,
     ensemble_model,
     ensemble_models,
     is_whole,
@@ -56,8 +57,10 @@ class LocalPublisher:
         """
         self._empty_staging()
         self._refuse_taken_name(bundle.service)
-        stamped = stamp(bundle, placement)
+        stamped = stamp(bundle, placement, self._repository.resolve())
         self._refuse_other_tensors(bundle, stamped)
+        for stage in {*WRITING} - {*stamped.configs}:
+            self._discard(self._repository / stage_model(bundle.service, stage))
         for stage, config in stamped.configs.items():
             self._put_text(stage_model(bundle.service, stage), CONFIG, config)
         for stage, version in stamped.versions.items():
@@ -188,6 +191,13 @@ class LocalPublisher:
         """Stages of one model share a config: new shapes would fail the requests that are on their way."""
         if self.serving(bundle.service) in (None, bundle.release):
             return
+        if {stage_model(bundle.service, stage) for stage in stamped.configs} != {
+            *stage_models(self._repository, bundle.service)
+        }:
+            raise BadRequest(
+                f"release {bundle.release} of {bundle.service!r} has other stages than the serving one "
+                f"(another llm?); take that out, `perennial retire {bundle.service}`, and promote this one"
+            )
         for stage, config in stamped.configs.items():
             present = self._repository / stage_model(bundle.service, stage) / CONFIG
             if present.is_file() and tensors_of(present.read_text()) != tensors_of(config):

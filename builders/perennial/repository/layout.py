@@ -1,9 +1,9 @@
 """Where a release is, in its bundle and in a model repository, and what its two JSON files say.
 
-Release N of service S is version N of the models S_tokenizer, S_engine and S_postprocess, or of S_writer
-alone, and of their ensembles S and S_timed. Its bundle holds `manifest.json`, which describes and hashes
-every file; each of its version folders holds `release.json`, which says what a stage needs and hashes the
-files beside it. Leaves Triton's configs to `pbtxt`, and moving releases about to the publishers.
+Release N of service S is version N of the models S_tokenizer, S_engine and S_postprocess, or of S_writer and
+perhaps S_llm, and of their ensembles S and S_timed. Its bundle holds `manifest.json`, which describes and
+hashes every file; each of its version folders holds `release.json`, which says what a stage needs and hashes
+the files beside it. Leaves Triton's configs to `pbtxt`, and moving releases about to the publishers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, Literal, get_args
 from perennial.errors import Broken, NotFound
 from perennial.names import OWN_MODELS, SERVICE_NAME
 from perennial.repository import durable
-from perennial.types import Bundle
+from perennial.types import Bundle, LlmName
 
-Stage = Literal["tokenizer", "engine", "postprocess", "writer"]
+Stage = Literal["tokenizer", "engine", "postprocess", "writer", "llm"]
 STAGES: tuple[Stage, ...] = ("tokenizer", "engine", "postprocess")
-ALONE: tuple[Stage, ...] = ("writer",)
-"""The only stage of a service that answers in pieces."""
+WRITING: tuple[Stage, ...] = ("writer", "llm")
+"""Of a service that answers in pieces: its only stage, and the model that writes for it, if another does."""
 
 MANIFEST = "manifest.json"
 RELEASE = "release.json"
@@ -39,8 +39,12 @@ def stage_model(service: str, stage: Stage) -> str:
 
 def stage_models(repository: Path, service: str) -> tuple[str, ...]:
     """Those that the service has there; of a service that is not there, what most have."""
-    alone = (repository / stage_model(service, *ALONE)).is_dir()
-    return tuple(stage_model(service, stage) for stage in (ALONE if alone else STAGES))
+    writing = [model for model in _models(service, WRITING) if (repository / model).is_dir()]
+    return tuple(writing) or _models(service, STAGES)
+
+
+def _models(service: str, stages: Iterable[Stage]) -> tuple[str, ...]:
+    return tuple(stage_model(service, stage) for stage in stages)
 
 
 def ensemble_model(service: str) -> str:
@@ -143,6 +147,8 @@ class Release:
     shadow_texts: int = 500
     explore: float = 0.0
     recall: bool = True
+    llm: LlmName = ""
+    llm_options: Mapping[str, Any] = field(default_factory=dict)
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     learned: Sequence[int] = field(default_factory=list)
 

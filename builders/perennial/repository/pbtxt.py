@@ -16,9 +16,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from perennial.errors import Broken
 from perennial.repository.layout import Stage, ensemble_model, stage_model, timed_model
+from perennial.repository.llm import BACKENDS
 from perennial.shapes import MAX_BATCH_SIZE
 from perennial.timings import HEAD, RUN_MS, STAMPS, TIMINGS
-from perennial.types import BackendSpec, Signature, TensorSpec
+from perennial.types import BackendSpec, LlmName, Signature, TensorSpec
 
 PYTHON = "python"
 PREDICTION_ID = TensorSpec("PREDICTION_ID", "BYTES", (1,))
@@ -87,6 +88,18 @@ def ensemble_config(
         step.input_map.update({spec.name: known[spec.name] for spec in inputs if spec.name in known})
         step.output_map.update(made)
         known.update(made)
+    return _text(config)
+
+
+def llm_config(service: str, name: LlmName) -> str:
+    """The model that writes for a service, of a backend that batches by itself."""
+    backend = BACKENDS[name]
+    config = _model(stage_model(service, "llm"), backend.inputs, backend.outputs)
+    config.max_batch_size = 0
+    config.backend, config.default_model_filename = backend.backend, backend.filename
+    config.version_policy.all.SetInParent()
+    config.model_transaction_policy.decoupled = True
+    config.instance_group.add(count=1, kind=pb.ModelInstanceGroup.Kind.Value(backend.kind))
     return _text(config)
 
 

@@ -40,11 +40,8 @@ class Writer:
         self._asked = self._codec.signature.request[0].name
         self._engine_in = [spec.name for spec in self._codec.signature.engine_in]
         self._signing, self._recalling = Signing(release), recalling(opened)
-        engine = plugins.get("engines", release.engine)(**release.engine_options)
-        cores = release.alone_threads or len(os.sched_getaffinity(0))
-        self._session: WritingSession = engine.open(opened.folder / release.file, cores)
+        self._session = _session(opened)
         self._codec.longest = min(self._codec.longest, self._session.length)
-        politely(lambda: _warm_up(opened, self._session))
         self._families = [pb_utils.MetricFamily(*told, pb_utils.MetricFamily.GAUGE) for told in SHOWN]
         labels = {"service": release.service, "release": str(release.release)}
         self._gauges = [family.Metric(labels=labels) for family in self._families]
@@ -79,6 +76,20 @@ class Writer:
             tell({**answer, "PREDICTION_ID": self._signing.ids(texts), **spent}, last)
 
         self._session.write({name: encoded[name] for name in self._engine_in}, told, gone)
+
+
+def _session(opened: stage.Opened) -> WritingSession:
+    release = opened.release
+    if release.llm:
+        from perennial.serve.llm import Elsewhere
+        from perennial.writing import session as writing
+
+        return writing.WritingSession(Elsewhere(release, opened.folder))
+    engine = plugins.get("engines", release.engine)(**release.engine_options)
+    cores = release.alone_threads or len(os.sched_getaffinity(0))
+    session: WritingSession = engine.open(opened.folder / release.file, cores)
+    politely(lambda: _warm_up(opened, session))
+    return session
 
 
 def _warm_up(opened: stage.Opened, session: WritingSession) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from perennial.repository.layout import ALONE, STAGES, stage_model
+from perennial.repository.layout import STAGES, WRITING, stage_model
 from perennial.server.stubs import stubs
 
 MEGABYTE = 1e6
@@ -26,7 +26,7 @@ def by_model(server_pid: int) -> dict[str, float]:
 
 def of_service(service: str, taken: Mapping[str, float]) -> float:
     """Of what `by_model` found, the MB of all releases that are loaded of a service."""
-    return sum(taken.get(stage_model(service, stage), 0.0) for stage in (*STAGES, *ALONE))
+    return sum(taken.get(stage_model(service, stage), 0.0) for stage in (*STAGES, *WRITING))
 
 
 def _megabytes(process: psutil.Process) -> float:

@@ -1,26 +1,41 @@
-"""A decoder as an engine's session: token ids and options in, pieces of text out."""
+"""What writes as an engine's session: token ids and options in, pieces of text out."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from perennial.errors import BadRequest, Broken
 from perennial.types import Array, Tensors, text_tensor
 from perennial.writing.request import Options
-from perennial.writing.writer import Asked, Decoder, Piece, Writer
+from perennial.writing.writer import Asked, Piece
 
 Tell = Callable[[Tensors | Exception, bool], None]
 """Given `engine_out` tensors, or what went wrong, and whether they are the last ones."""
 
 
+class Writer(Protocol):
+    """Writes the texts that it is asked for, each in its time and at any length that has room."""
+
+    length: int
+    watch: Callable[[int, int], None]
+    """Told whenever it changes how many texts are being written, and how many wait."""
+
+    def submit(self, asked: Asked) -> None:
+        """Raises `BadRequest` for what it cannot write, and `Unavailable` where too much waits."""
+
+    def close(self) -> None:
+        """Write what was asked for, and stop."""
+
+
 class WritingSession:
     """Any number of requests may be written at once, from any thread."""
 
-    def __init__(self, decoder: Decoder, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decoder, self._writer, self.length = decoder, Writer(decoder, decode), decoder.length
+    def __init__(self, writer: Writer) -> None:
+        self._writer, self.length = writer, writer.length
 
     def run(self, tensors: Tensors) -> Tensors:
         """Whole answers, of all rows together; their options ask for no stream."""
@@ -65,7 +80,6 @@ class WritingSession:
 
     def close(self) -> None:
         self._writer.close()
-        self._decoder.close()
 
 
 class _Rows:

@@ -95,13 +95,13 @@ class _Text:
 
 class Writer:
     def __init__(self, decoder: Decoder, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decoder, self._decode = decoder, decode
+        self._decoder, self._decode, self.length = decoder, decode, decoder.length
         self._waiting = deque[_Text]()
         self._texts: list[_Text] = []
         """By their slots: what is being written, and after that what is still read."""
         self._changed = threading.Condition()
         self._closed = False
-        self.watch: Callable[[int, int], None] = _unwatched
+        self.watch: Callable[[int, int], None] = unwatched
         """Told after each turn how many texts are being written, and how many wait."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
@@ -110,11 +110,7 @@ class Writer:
         """Raises `BadRequest` for a prompt that leaves no room, and `Unavailable` where too many wait."""
         unfolding = Unfolding(self._decode, asked.how.stop)
         text = _Text(asked, Sampler(asked.how), unfolding, [*asked.tokens])
-        if len(text.tokens) >= self._decoder.length:
-            raise BadRequest(
-                f"the prompt has {len(text.tokens)} tokens, and prompt and answer have room for "
-                f"{self._decoder.length}; shorten it"
-            )
+        require_room(text.tokens, self.length)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
                 raise Unavailable(
@@ -129,6 +125,7 @@ class Writer:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        self._decoder.close()
 
     def _run(self) -> None:
         while self._ready():
@@ -207,5 +204,13 @@ class Writer:
         text.asked.tell(text.piece(piece + text.unfolding.end(), why))
 
 
-def _unwatched(writing: int, waiting: int) -> None:
+def require_room(tokens: Sequence[int], length: int) -> None:
+    """Raises `BadRequest` for a prompt that leaves an answer none."""
+    if len(tokens) >= length:
+        raise BadRequest(
+            f"the prompt has {len(tokens)} tokens, and prompt and answer have room for {length}; shorten it"
+        )
+
+
+def unwatched(writing: int, waiting: int) -> None:
     pass

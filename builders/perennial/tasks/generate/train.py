@@ -21,6 +21,7 @@ from perennial.writing.network import CausalModel, TorchDecoder, load, save, wri
 from perennial.writing.request import Options, Request
 from perennial.writing.session import WritingSession
 from perennial.writing.wanted import Wanted
+from perennial.writing.writer import Writer
 
 __all__ = ["GenerateTask"]
 
@@ -129,7 +130,7 @@ class GenerateTask:
         save(model, folder / DECODER)
 
     def session(self, model: CausalModel) -> Session:
-        return WritingSession(TorchDecoder(model), model.chat.tokenizer.decode)
+        return WritingSession(Writer(TorchDecoder(model), model.chat.tokenizer.decode))
 
     def write_codec(
         self,
