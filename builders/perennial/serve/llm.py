@@ -60,6 +60,7 @@ class Elsewhere:
         self._model, self._version = stage_model(release.service, "llm"), release.release
         self._name = release.llm
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._begins = self._tokenizer.encode("").ids
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="llm")
         self._writing = 0
         self._turn = threading.Lock()
@@ -68,14 +69,18 @@ class Elsewhere:
         """Raises `BadRequest` for what this backend does not take, and `Unavailable` where it writes too
         much already."""
         require_room(asked.tokens, self.length)
-        prompt = self._tokenizer.decode([*asked.tokens], skip_special_tokens=False)
-        question = _QUESTIONS[self._name](prompt, asked.how)
+        question = _QUESTIONS[self._name](self._prompt([*asked.tokens]), asked.how)
         if not self._count(1):
             raise Unavailable(f"{AT_ONCE} texts are being written already; ask again in a few seconds")
         self._pool.submit(self._write, question, asked)
 
     def close(self) -> None:
         self._pool.shutdown()
+
+    def _prompt(self, tokens: list[int]) -> str:
+        """Without the tokens that every text begins with: the backend puts them there itself."""
+        begins = self._begins if tokens[: len(self._begins)] == self._begins else []
+        return str(self._tokenizer.decode(tokens[len(begins) :], skip_special_tokens=False))
 
     def _count(self, change: int) -> bool:
         with self._turn:
