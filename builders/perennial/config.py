@@ -166,6 +166,8 @@ class ServiceSettings(_Section):
     unproven_trust: Share = 0.5
     feedback_within_s: Seconds = 0.0
     """How old the answer may be that a PREDICTION_ID names; 0 is no bound."""
+    keep_feedback_days: Annotated[float, Field(ge=0.0)] = 0.0
+    """After so many days the worker forgets feedback, its texts too; 0 is never."""
     abstain_below: Share = 0.0
 
     trigger_count: Positive = 1000

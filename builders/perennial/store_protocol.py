@@ -49,8 +49,15 @@ class Store(Protocol):
     def numbered(self, service: str, rows: Sequence[int]) -> list[FeedbackRow]:
         """The rows of these numbers that there are, in order."""
 
-    def forget(self, service: str, rows: Sequence[int] | None = None, source: str | None = None) -> list[int]:
-        """Delete rows, or all of a source, and what engines said of them; the numbers of those deleted."""
+    def forget(
+        self,
+        service: str,
+        rows: Sequence[int] | None = None,
+        source: str | None = None,
+        before: float | None = None,
+    ) -> list[int]:
+        """Delete rows, all of a source, and all that came `before` (epoch seconds), and what engines said of
+        them; the numbers of those deleted."""
 
     def forgotten(self, service: str) -> set[int]:
         """The numbers of all rows of the service that were deleted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -127,6 +128,14 @@ def test_forgotten_rows_are_gone_with_all_that_was_said_of_them(
     assert store.forget("topics", rows=[second]) == []
     assert store.forget(SENTIMENT, rows=[first, second, third + 50]) == [second]
     assert store.forgotten(SENTIMENT) == {*rows}
+
+
+def test_rows_from_before_a_time_are_forgotten(store: Store, rows: list[int]) -> None:
+    first, second, _ = store.feedback(SENTIMENT)
+    assert store.forget(SENTIMENT, before=first.created_at) == []
+    assert store.forget("topics", before=time.time() + 9) == []
+    assert store.forget(SENTIMENT, rows=[second.row], before=time.time() + 9) == rows
+    assert store.feedback(SENTIMENT) == []
 
 
 def test_rows_that_a_job_learned_can_be_forgotten(store: Store, lease: Lease, rows: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any
@@ -101,24 +102,30 @@ def forget(
     service: Service,
     row: Annotated[list[int] | None, typer.Option(help="A row's number, as `why` shows it.")] = None,
     source: Annotated[str | None, typer.Option(help="All rows of this source.")] = None,
+    older: Annotated[
+        float | None, typer.Option("--older-than", min=0.0, metavar="DAYS", help="All rows older than that.")
+    ] = None,
     requests: Annotated[
         bool, typer.Option("--requests", help="All texts that were kept of requests (they name no source).")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Delete feedback: its rows, what heads learned of them, and what releases remember of them."""
-    if not row and source is None and not requests:
-        raise BadRequest("name what to forget: --row N (again and again), --source ID, or --requests")
+    if not row and source is None and older is None and not requests:
+        raise BadRequest(
+            "name what to forget: --row N (again and again), --source ID, --older-than DAYS, or --requests"
+        )
     shop = open_workshop(settings_of(context))
     known_service(shop, service)
-    found = forgetting.forget(shop, service, row, source)
+    before = None if older is None else time.time() - older * forgetting.DAY_S
+    found = forgetting.forget(shop, service, row, source, before)
     found["requests"] = shadow.forget(shop, service) if requests else 0
     if as_json:
         print_json(found)
         return
     if requests:
         say(f"{found['requests']} texts that {service} was asked are gone, and what reports showed of them")
-    if row or source is not None:
+    if row or source is not None or older is not None:
         say(f"{len(found['rows'])} rows of {service} are gone")
     if trained := found["releases_trained_on_them"]:
         named = ", ".join(map(str, trained))

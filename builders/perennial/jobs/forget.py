@@ -6,7 +6,9 @@ releases that concerns is told. Done again it mends what a kill left half done.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,40 @@ from perennial.repository.layout import write_manifest
 from perennial.types import Bundle, Example
 
 SETS = (ANCHORS, JUDGES, WATCHERS)
+DAY_S, LOOK_EVERY_S = 86_400.0, 3600.0
+
+log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Forgets what is older than its service keeps it (`keep_feedback_days`), when asked, once an hour."""
+
+    def __init__(self, shop: Workshop, now: Callable[[], float] = time.time) -> None:
+        self._shop, self._now = shop, now
+        self._looked_at = float("-inf")
+
+    def apply(self) -> None:
+        now = self._now()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        for service in self._shop.store.services():
+            days = self._shop.service(service).keep_feedback_days
+            gone = forget(self._shop, service, before=now - days * DAY_S)["rows"] if days else []
+            if gone:
+                log.info("forgot %d rows of %s, which are older than %g days", len(gone), service, days)
 
 
 def forget(
-    shop: Workshop, service: str, rows: Sequence[int] | None = None, source: str | None = None
+    shop: Workshop,
+    service: str,
+    rows: Sequence[int] | None = None,
+    source: str | None = None,
+    before: float | None = None,
 ) -> dict[str, Any]:
-    """Forget these rows, or all of a source; what was forgotten, and which releases were trained on it."""
-    gone = shop.store.forget(service, rows, source)
+    """Forget these rows, all of a source, and all that came `before` (epoch seconds); what was forgotten, and
+    which releases were trained on it."""
+    gone = shop.store.forget(service, rows, source, before)
     scrub(shop, service)
     asked = {*gone, *(rows or ())}
     trained = [

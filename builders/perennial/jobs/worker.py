@@ -23,7 +23,7 @@ from perennial.children import die_with_parent
 from perennial.errors import Fenced, PerennialError
 from perennial.jobs import release
 from perennial.jobs.due import Schedule
-from perennial.jobs.forget import scrub
+from perennial.jobs.forget import Retention, scrub
 from perennial.jobs.learn import FastLoop
 from perennial.jobs.workshop import Workshop
 from perennial.store_protocol import WORKER
@@ -38,7 +38,7 @@ class Worker:
     def __init__(self, shop: Workshop) -> None:
         self._shop = shop
         self._ttl_s = shop.settings.worker.lease_s
-        self._schedule = Schedule(shop)
+        self._schedule, self._retention = Schedule(shop), Retention(shop)
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -115,6 +115,7 @@ class Worker:
                 if job:
                     self.run(job, lease)
                 else:
+                    self._retention.apply()  # not while a job learns what it would lose
                     self._stop.wait(self._shop.settings.worker.poll_s)
         finally:
             heads.stop()

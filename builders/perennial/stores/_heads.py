@@ -103,14 +103,21 @@ def order(connection: Connection, service: str, since_row: int | None, until_row
     return new
 
 
-def forget(connection: Connection, service: str, rows: Sequence[int] | None, source: str | None) -> list[int]:
-    """Delete these rows, or all of a source: what they said, and what engines said of them. Their numbers."""
+def forget(
+    connection: Connection,
+    service: str,
+    rows: Sequence[int] | None,
+    source: str | None,
+    before: float | None,
+) -> list[int]:
+    """Delete these rows, all of a source, and all from before a time: what they said, and what engines said
+    of them. Their numbers."""
     of_service = feedback.c.service == service
     found: list[int] = []
-    if source is not None:
-        found += connection.execute(
-            select(feedback.c.row).where(of_service & (feedback.c.source == source))
-        ).scalars()
+    which = [feedback.c.source == source] if source is not None else []
+    which += [feedback.c.created_at < before] if before is not None else []
+    for clause in which:
+        found += connection.execute(select(feedback.c.row).where(of_service & clause)).scalars()
     for start in range(0, len(rows or ()), ROWS_A_QUERY):
         some = feedback.c.row.in_((rows or ())[start : start + ROWS_A_QUERY])
         found += connection.execute(select(feedback.c.row).where(of_service & some)).scalars()

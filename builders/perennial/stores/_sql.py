@@ -72,9 +72,15 @@ class SqlStore:
         with self._database.read() as connection:
             return _feedback.numbered(connection, service, rows)
 
-    def forget(self, service: str, rows: Sequence[int] | None = None, source: str | None = None) -> list[int]:
+    def forget(
+        self,
+        service: str,
+        rows: Sequence[int] | None = None,
+        source: str | None = None,
+        before: float | None = None,
+    ) -> list[int]:
         with self._database.write() as connection:
-            return _heads.forget(connection, service, rows, source)
+            return _heads.forget(connection, service, rows, source, before)
 
     def forgotten(self, service: str) -> set[int]:
         with self._database.read() as connection:
