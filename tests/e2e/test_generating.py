@@ -15,7 +15,7 @@ import pytest
 from flow.test_generating import TAUGHT
 from flow.workshops import SERVICE, TEACH
 from installation import Installation, installed
-from perennial_client import AsyncClient, BadRequest, Client, Feedback, Generated, NotFound
+from perennial_client import AsyncClient, BadRequest, Client, DeadlineExceeded, Feedback, Generated, NotFound
 from serving import within
 
 pytestmark = pytest.mark.e2e
@@ -148,6 +148,16 @@ def test_who_goes_away_makes_room_at_once(running: Running) -> None:
         assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
         assert time.monotonic() - began < took / 2
         assert client.generate(SERVICE, "hello", max_tokens=4).finish_reason
+
+
+def test_whose_time_runs_out_makes_room(running: Running) -> None:
+    asked = {"max_tokens": 230, "temperature": 1.9, "seed": 2, "timeout": 0.05}
+    with Client(running[1]["grpc"], timeout=60) as client:
+        with ThreadPoolExecutor(16) as pool:
+            calls = [pool.submit(client.generate, SERVICE, f"text {one}", **asked) for one in range(16)]
+        failed = [call.exception() for call in calls]
+        assert all(isinstance(one, DeadlineExceeded) for one in failed if one) and any(failed)
+        assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
 
 
 def gauge(running: Running, what: str) -> float:
