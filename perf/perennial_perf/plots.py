@@ -61,8 +61,7 @@ def _headline(story: Story) -> str:
     promoted = sum(1 for _ in story.promotions)
     releases = "1 release" if promoted == 1 else f"{promoted} releases"
     asked, failed = len(story.trace), story.trace.failed
-    counts = f"{story.sent:,} corrections, {releases} promoted, {asked:,} requests, {failed} failed"
-    return f"From {story.home} reviews to new domains: {counts}"
+    return f"{story.sent:,} corrections, {releases} promoted, {asked:,} requests, {failed} failed"
 
 
 def _draw_live(figure: Any, story: Story) -> None:

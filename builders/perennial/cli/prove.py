@@ -22,7 +22,11 @@ def register(app: typer.Typer) -> None:
 def demo(
     context: typer.Context,
     sample: Annotated[
-        str, typer.Argument(help="Whose users: sentiment (three new domains) or conll (later news).")
+        str,
+        typer.Argument(
+            help="Whose users: of sentiment (three new domains), conll (later news), topics (later posts), "
+            "movies (later clicks) or chat (entries of a log)."
+        ),
     ] = "sentiment",
     quick: Annotated[bool, typer.Option("--quick", help="The tests' short form.")] = False,
     as_json: Json = False,
