@@ -1,7 +1,7 @@
 """OpenAI's API, for services that write: what its clients ask is asked of Triton, and told in their words.
 
 Knows paths, statuses and streams; leaves the words to `openai_words`, and the wire to the client. Of who
-goes away Triton's stream is closed.
+goes away Triton's stream is closed, which makes room.
 """
 
 from __future__ import annotations
