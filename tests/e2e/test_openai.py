@@ -81,6 +81,7 @@ def test_a_conversation_streams(theirs: openai.OpenAI, ours: Client) -> None:
     assert [part.choices[0].finish_reason for part in parts[:-1]] == [None] * (len(parts) - 1)
     assert parts[-1].choices[0].finish_reason == expected.finish_reason
     assert not last.choices and last.usage
+    assert len({part.id for part in (*parts, last)}) == 1
     assert last.usage.completion_tokens == expected.completion_tokens
 
 

@@ -19,6 +19,7 @@ from perennial.repository.durable import move, replace_text, sync
 from perennial.repository.layout import (
     CONFIG,
     ENSEMBLE,
+    STAGES,
     TIMED,
     WRITING,
     ensemble_model,
@@ -59,7 +60,7 @@ class LocalPublisher:
         self._refuse_taken_name(bundle.service)
         stamped = stamp(bundle, placement, self._repository.resolve())
         self._refuse_other_tensors(bundle, stamped)
-        for stage in {*WRITING} - {*stamped.configs}:
+        for stage in {*STAGES, *WRITING} - {*stamped.configs}:
             self._discard(self._repository / stage_model(bundle.service, stage))
         for stage, config in stamped.configs.items():
             self._put_text(stage_model(bundle.service, stage), CONFIG, config)

@@ -63,17 +63,17 @@ class Writer:
         came = now()
         self._codec.check(asked)
         (encoded,) = self._codec.encode([asked])
-        encoded, texts, began = stamped(asked, encoded, came), asked[self._asked], now()
+        encoded, ids, began = stamped(asked, encoded, came), self._signing.ids(asked[self._asked]), now()
 
         def told(pieces: Tensors | Exception, last: bool) -> None:
             if isinstance(pieces, Exception):
                 tell(pieces, last)
                 return
             ends = now()
-            took = np.full((len(texts), 1), (ends - began) / 1e6, np.float32)
+            took = np.full((len(ids), 1), (ends - began) / 1e6, np.float32)
             (answer,) = self._codec.decode([asked], [{**encoded, **pieces}])
             spent = timings({**encoded, RUN_MS.name: took}, ends, head=0)
-            tell({**answer, "PREDICTION_ID": self._signing.ids(texts), **spent}, last)
+            tell({**answer, "PREDICTION_ID": ids, **spent}, last)
 
         self._session.write({name: encoded[name] for name in self._engine_in}, told, gone)
 
