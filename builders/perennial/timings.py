@@ -20,7 +20,8 @@ Run = Callable[[Tensors], Tensors]
 _CAME = "CAME"
 
 STAMPS = TensorSpec("STAMPS", "INT64", (3,), optional=True)
-"""From the tokenizer to the postprocess: when it got the request, began with it, and was done."""
+"""From the tokenizer to the postprocess: when it got the request, began with it, and was done. (A stage that
+does the work of both, and of the engine, tells itself.)"""
 RUN_MS = TensorSpec("RUN_MS", "FP32", (1,), optional=True)
 """From an engine stage of ours to the postprocess: what each row's run took. A backend of Triton's own tells
 nothing."""

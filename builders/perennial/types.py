@@ -43,7 +43,7 @@ class Signature:
 
     `request` enters the ensemble, `engine_in` and `carried` leave the tokenizer (`carried` by-passes the
     engine), `engine_out` leaves the engine, and `answer` leaves the postprocess and the ensemble. Where it
-    `streams`, any number of answers may follow a request.
+    `streams`, one stage does all that, and any number of answers may follow a request.
     """
 
     request: tuple[TensorSpec, ...]

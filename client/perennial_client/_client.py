@@ -201,7 +201,7 @@ class Client:
     ) -> Generated | Generator[Generated, None, None]:
         """What a service that generates answers: to what a user says, or to a conversation; or, `raw`, how it
         goes on with a text, without the model's chat template. With `stream` the pieces of it as they come;
-        who stops reading takes the question back. What is not given is as the service has it.
+        over gRPC, who stops reading takes the question back. What is not given is as the service has it.
 
         >>> client.generate("chat", "Name a colour.", max_tokens=8).completion  # doctest: +SKIP
         'Blue.'

@@ -321,5 +321,11 @@ def test_a_service_that_writes_has_one_stage_and_what_writes_for_it(shop: Shop) 
         "mood.1.0",
         "mood_timed.1.0",
     }
+    shop.publisher.publish(first, elsewhere)
+    assert shop.publisher.versions("mood") == [1, 2]
+    shop.publisher.publish(second, Placement("container", llm="trtllm"))
+    assert shop.publisher.versions("mood") == [2], "a roll-back puts the other one anew, as it would run now"
+    assert (shop.version("llm", 2) / "trtllm.py").is_file()
     shop.publisher.publish(second, Placement())
     assert {path.name for path in shop.repository.iterdir()} == models
+    assert (shop.publisher.versions("mood"), shop.publisher.serving("mood")) == ([2], 2)

@@ -126,39 +126,51 @@ def test_triton_s_own_ways_to_generate(running: Running) -> None:
     assert "parameter 'top' is unknown" in refused.json()["error"] and refused.status_code == 400
 
 
-def test_who_goes_away_makes_room_at_once(running: Running) -> None:
-    """All slots are taken by texts whose readers go away, which are written no longer: without that it would
-    take as long as it takes with readers. How soon, `bench generate` tells."""
+def begun(client: Client, number: int, timeout: float | None = None) -> Iterator[Generated]:
+    """A long answer, in pieces."""
+    return client.generate(
+        SERVICE, f"text {number}", stream=True, max_tokens=230, temperature=1.9, seed=number, timeout=timeout
+    )
+
+
+@pytest.fixture(scope="module")
+def with_readers_s(running: Running) -> float:
+    """How long sixteen long answers take, which are read to their ends."""
     with Client(running[1]["grpc"], timeout=60) as client, ThreadPoolExecutor(16) as pool:
-
-        def begun(number: int) -> Iterator[Generated]:
-            return client.generate(
-                SERVICE, f"text {number}", stream=True, max_tokens=230, temperature=1.9, seed=number
-            )
-
         began = time.monotonic()
-        tokens = pool.map(lambda number: [*begun(number)][-1].completion_tokens, range(16))
+        tokens = pool.map(lambda number: [*begun(client, number)][-1].completion_tokens, range(16))
         assert max(tokens) == 230
-        took = time.monotonic() - began
-        streams = [*map(begun, range(16))]
+        return time.monotonic() - began
+
+
+def test_who_goes_away_makes_room_at_once(running: Running, with_readers_s: float) -> None:
+    """How soon, `bench generate` tells."""
+    with Client(running[1]["grpc"], timeout=60) as client, ThreadPoolExecutor(16) as pool:
+        streams = [begun(client, number) for number in range(16)]
         list(pool.map(next, streams))
         assert gauge(running, "writing") > 1
         began = time.monotonic()
         for stream in streams:
             stream.close()  # type: ignore[attr-defined]
         assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
-        assert time.monotonic() - began < took / 2
+        assert time.monotonic() - began < with_readers_s / 2
         assert client.generate(SERVICE, "hello", max_tokens=4).finish_reason
 
 
-def test_whose_time_runs_out_makes_room(running: Running) -> None:
-    asked = {"max_tokens": 230, "temperature": 1.9, "seed": 2, "timeout": 0.05}
-    with Client(running[1]["grpc"], timeout=60) as client:
-        with ThreadPoolExecutor(16) as pool:
-            calls = [pool.submit(client.generate, SERVICE, f"text {one}", **asked) for one in range(16)]
-        failed = [call.exception() for call in calls]
-        assert all(isinstance(one, DeadlineExceeded) for one in failed if one) and any(failed)
+def test_whose_time_runs_out_makes_room(running: Running, with_readers_s: float) -> None:
+    with Client(running[1]["grpc"], timeout=60) as client, ThreadPoolExecutor(16) as pool:
+
+        def read(number: int) -> bool:
+            """Whether its time ran out."""
+            try:
+                return not [*begun(client, number, timeout=with_readers_s / 4)]
+            except DeadlineExceeded:
+                return True
+
+        began = time.monotonic()
+        assert sum(pool.map(read, range(16))) > 1
         assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
+        assert time.monotonic() - began < with_readers_s * 3 / 4
 
 
 def gauge(running: Running, what: str) -> float:
@@ -212,7 +224,7 @@ def test_thumbs_are_feedback(running: Running) -> None:
         with pytest.raises(BadRequest, match="the wanted text is ' '; give the answer"):
             client.feedback(answer, " ")
     assert within(5, lambda: home.service_status()["feedback"]["fresh"] >= 2)
-    assert home.told("forget", SERVICE, "--source", "bob")["rows"] == [2, 3]
+    assert len(home.told("forget", SERVICE, "--source", "bob")["rows"]) == 2  # type: ignore[arg-type]
 
 
 def test_a_service_may_be_told_not_to_recall(built_writer: Path, tmp_path: Path) -> None:

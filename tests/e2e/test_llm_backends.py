@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from perennial.pipeline import Pipeline
@@ -122,4 +124,23 @@ def test_what_it_does_not_take_is_refused(client: Client, written_elsewhere: str
             client.generate(SERVICE, "hello", stop=["a"])
     else:
         greedy = client.generate(SERVICE, "hello", max_tokens=20).completion
-        assert client.generate(SERVICE, "hello", max_tokens=20, stop=[greedy[2:4]]).completion == greedy[:2]
+        said = client.generate(SERVICE, "hello", max_tokens=20, stop=[greedy[2:4]]).completion
+        assert said == greedy[: greedy.index(greedy[2:4])]
+
+
+def test_many_at_once_are_each_as_alone_and_who_leaves_counts_no_more(client: Client, served: Served) -> None:
+    def told(number: int) -> str:
+        pieces = client.generate(SERVICE, f"text {number}", stream=True, max_tokens=20)
+        return "".join(piece.completion for piece in pieces)
+
+    def written() -> bool:
+        metrics = httpx.get(served.server.run.metrics_url, timeout=5).text
+        return f'texts_writing{{release="1",service="{SERVICE}"}} 0' in metrics
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(told, range(8))] == [*map(told, range(8))]
+    stream = client.generate(SERVICE, "text 2", stream=True, max_tokens=180, temperature=1.9, seed=2)
+    next(stream)
+    assert not written()
+    stream.close()
+    assert within(10, written)

@@ -34,8 +34,8 @@ def test_embedded_and_container_differ_in_what_the_engine_tells_only(tmp_path: P
     assert {name for name in embedded if embedded[name] != container[name]} == {
         "mood_engine/config.pbtxt",
         "mood_timed/config.pbtxt",
-        "mood_tokenizer/1/timed.pbtxt",
-        "mood_tokenizer/1/release.json",  # which hashes it
+        "mood_postprocess/1/timed.pbtxt",
+        "mood_postprocess/1/release.json",  # which hashes it
     }
     told, untold = (files["mood_timed/config.pbtxt"].decode() for files in (embedded, container))
     assert "RUN_MS" in told and "RUN_MS" not in untold

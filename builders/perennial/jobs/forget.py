@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from perennial.errors import PerennialError
 from perennial.jobs import data, said
 from perennial.jobs.live_head import ANCHORS, JUDGES, WATCHERS
 from perennial.jobs.release import LOCK
@@ -38,10 +39,18 @@ class Retention:
             return
         self._looked_at = now
         for service in self._shop.store.services():
-            days = self._shop.service(service).keep_feedback_days
-            gone = forget(self._shop, service, before=now - days * DAY_S)["rows"] if days else []
+            if days := self._shop.service(service).keep_feedback_days:
+                self._forget(service, now - days * DAY_S)
+
+    def _forget(self, service: str, before: float) -> None:
+        """What is left half done where it fails is mended when the worker starts, or next time."""
+        try:
+            gone = self._shop.store.forget(service, before=before)
             if gone:
-                log.info("forgot %d rows of %s, which are older than %g days", len(gone), service, days)
+                scrub(self._shop, service)
+                log.info("forgot %d rows of %s, which it keeps no longer", len(gone), service)
+        except PerennialError as error:
+            log.warning("could not forget the old feedback of %s: %s", service, error)
 
 
 def forget(

@@ -17,8 +17,12 @@ from perennial.jobs.bundle import assemble
 from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import (
+    LLM,
+    asked_model,
     ensemble_model,
     ensemble_models,
+    other_stage_models,
+    stage_model,
     stage_models,
     timed_model,
     verify_bundle,
@@ -245,13 +249,19 @@ def _load_stages(shop: Workshop, bundle: Bundle) -> None:
     with shop.control() as control:
         if control is None:
             return
-        if shop.publisher.serving(bundle.service):
+        service, repository = bundle.service, shop.settings.repository
+        models = stage_models(repository, service)
+        if models[0] == stage_model(service, LLM):
+            control.load(models[0])  # before its stage, which an ensemble brings with it, asks it
+        if shop.publisher.serving(service):
             # After a crash the ensemble in memory may be older than its file, and need what is gone.
-            for model in ensemble_models(bundle.service):
+            for model in ensemble_models(service):
                 control.load(model)
-        for model in stage_models(shop.settings.repository, bundle.service):
+        for model in models:
             control.load(model)
             control.wait_ready(model, bundle.release)
+        for model in other_stage_models(repository, service).intersection(control.models()):
+            control.unload(model)
 
 
 def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
@@ -271,4 +281,5 @@ def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
 def _figures(shop: Workshop, service: str, release: int) -> dict[str, Any] | None:
     """What the server says of the serving release; None where no server runs, or no release serves."""
     with shop.control() as control:
-        return asdict(control.figures(service, release)) if control and release else None
+        model = asked_model(shop.settings.repository, service)
+        return asdict(control.figures(model, release)) if control and release else None

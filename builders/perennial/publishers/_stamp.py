@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -84,11 +84,10 @@ def stamp(bundle: Bundle, placement: Placement, repository: Path) -> Stamp:
     """Raises `Broken` where a file that is served is not the one that the bundle's manifest hashed."""
     manifest = bundle.manifest
     codec_class: type[Codec] = plugins.get(f"tasks/{manifest['task']}", "codec")
-    checkpoint = tuple(name for name in manifest["files"] if name.startswith(f"{CHECKPOINT}/"))
-    verify_bundle(
-        bundle, [*codec_class.FILES, WARMUP, manifest["file"], *(checkpoint if placement.llm else ())]
-    )
+    verify_bundle(bundle, [*codec_class.FILES, WARMUP, manifest["file"]])
     codec = codec_class(bundle.folder)
+    if not codec.signature.streams:
+        placement = replace(placement, llm="", llm_options={})
     plan = _plan(bundle, codec, placement)
     processes: dict[Stage, int] = {
         "tokenizer": placement.tokenizers,
@@ -99,14 +98,16 @@ def stamp(bundle: Bundle, placement: Placement, repository: Path) -> Stamp:
     version = partial(_version, bundle, placement)
     configs = stage_configs(bundle.service, codec.signature, plan, processes)
     everything = (*codec.FILES, WARMUP, manifest["file"])
-    if codec.signature.streams and placement.llm:
+    if placement.llm:
+        checkpoint = tuple(name for name in manifest["files"] if name.startswith(f"{CHECKPOINT}/"))
+        verify_bundle(bundle, checkpoint)
         model = repository / stage_model(bundle.service, "llm")
         told = BACKENDS[placement.llm].texts(model / str(bundle.release), placement.llm_options)
         return Stamp(
-            {**configs, "llm": llm_config(bundle.service, placement.llm)},
+            {"llm": llm_config(bundle.service, placement.llm), **configs},
             {
-                "writer": version((*codec.FILES, WARMUP), {**_runs("Writer"), **ensembles}),
                 "llm": version(checkpoint, told),
+                "writer": version((*codec.FILES, WARMUP), {**_runs("Writer"), **ensembles}),
             },
         )
     if codec.signature.streams:
@@ -114,9 +115,9 @@ def stamp(bundle: Bundle, placement: Placement, repository: Path) -> Stamp:
     return Stamp(
         configs,
         {
-            "tokenizer": version((*codec.FILES, WARMUP), {**_runs("Tokenizer"), **ensembles}),
+            "tokenizer": version((*codec.FILES, WARMUP), _runs("Tokenizer")),
             "engine": version(everything, _runs("Engine")),
-            "postprocess": version(codec.FILES, _runs("Postprocess")),
+            "postprocess": version(codec.FILES, {**_runs("Postprocess"), **ensembles}),
         },
     )
 

@@ -19,6 +19,7 @@ from perennial.repository.durable import move, replace_text, sync
 from perennial.repository.layout import (
     CONFIG,
     ENSEMBLE,
+    LLM,
     STAGES,
     TIMED,
     WRITING,
@@ -60,8 +61,8 @@ class LocalPublisher:
         self._refuse_taken_name(bundle.service)
         stamped = stamp(bundle, placement, self._repository.resolve())
         self._refuse_other_tensors(bundle, stamped)
-        for stage in {*STAGES, *WRITING} - {*stamped.configs}:
-            self._discard(self._repository / stage_model(bundle.service, stage))
+        if self._has_other_stages(bundle.service, stamped):
+            self._make_room_for_stages(bundle, stamped)
         for stage, config in stamped.configs.items():
             self._put_text(stage_model(bundle.service, stage), CONFIG, config)
         for stage, version in stamped.versions.items():
@@ -82,7 +83,7 @@ class LocalPublisher:
         if before not in (None, release):
             for other in self._present(service) - {before, release}:
                 self._remove(service, other)
-        source = self._stages(service)[0] / str(release)
+        source = self._stages(service)[-1] / str(release)
         for ensemble, text in ((timed_model(service), TIMED), (ensemble_model(service), ENSEMBLE)):
             self._ensure(self._repository / ensemble)
             self._ensure(self._repository / ensemble / str(release))
@@ -188,13 +189,26 @@ class LocalPublisher:
                 f"the name {service!r} is taken by a model that is no service; choose another one"
             )
 
+    def _make_room_for_stages(self, bundle: Bundle, stamped: Stamp) -> None:
+        """The releases that are there besides would be asked in another way: a roll-back puts them anew."""
+        for other in self._present(bundle.service) - {bundle.release}:
+            self._remove(bundle.service, other)
+        for stage in {*STAGES, *WRITING} - {*stamped.configs}:
+            self._discard(self._repository / stage_model(bundle.service, stage))
+
+    def _has_other_stages(self, service: str, stamped: Stamp) -> bool:
+        """Whether what is there is of other stages, or has another model write for it."""
+        stages = {stage_model(service, stage): config for stage, config in stamped.configs.items()}
+        if {*stages} != {*stage_models(self._repository, service)}:
+            return True
+        llm = stage_model(service, LLM)
+        return llm in stages and (self._repository / llm / CONFIG).read_text() != stages[llm]
+
     def _refuse_other_tensors(self, bundle: Bundle, stamped: Stamp) -> None:
         """Stages of one model share a config: new shapes would fail the requests that are on their way."""
         if self.serving(bundle.service) in (None, bundle.release):
             return
-        if {stage_model(bundle.service, stage) for stage in stamped.configs} != {
-            *stage_models(self._repository, bundle.service)
-        }:
+        if self._has_other_stages(bundle.service, stamped):
             raise BadRequest(
                 f"release {bundle.release} of {bundle.service!r} has other stages than the serving one "
                 f"(another llm?); take that out, `perennial retire {bundle.service}`, and promote this one"

@@ -22,15 +22,17 @@ from perennial.types import Bundle, LlmName
 
 Stage = Literal["tokenizer", "engine", "postprocess", "writer", "llm"]
 STAGES: tuple[Stage, ...] = ("tokenizer", "engine", "postprocess")
-WRITING: tuple[Stage, ...] = ("writer", "llm")
-"""Of a service that answers in pieces: its only stage, and the model that writes for it, if another does."""
+LLM: Stage = "llm"
+WRITER: Stage = "writer"
+WRITING = (LLM, WRITER)
+"""Of a service that answers in pieces: the model that writes for it, if another does, and its only stage."""
 
 MANIFEST = "manifest.json"
 RELEASE = "release.json"
 WARMUP = "warmup.json"
 CONFIG = "config.pbtxt"
 ENSEMBLE, TIMED = "ensemble.pbtxt", "timed.pbtxt"
-"""In the first stage's version folder: the ensembles' configs for this release, ready to be put in place."""
+"""In the last stage's version folder: the ensembles' configs for this release, ready to be put in place."""
 
 
 def stage_model(service: str, stage: Stage) -> str:
@@ -39,12 +41,21 @@ def stage_model(service: str, stage: Stage) -> str:
 
 def stage_models(repository: Path, service: str) -> tuple[str, ...]:
     """Those that the service has there; of a service that is not there, what most have."""
-    writing = [model for model in _models(service, WRITING) if (repository / model).is_dir()]
-    return tuple(writing) or _models(service, STAGES)
-
-
-def _models(service: str, stages: Iterable[Stage]) -> tuple[str, ...]:
+    here = [stage for stage in WRITING if (repository / stage_model(service, stage)).is_dir()]
+    stages = WRITING if LLM in here else here or STAGES
     return tuple(stage_model(service, stage) for stage in stages)
+
+
+def other_stage_models(repository: Path, service: str) -> set[str]:
+    """Those of the other kinds of service, which it may have had before."""
+    every = {stage_model(service, stage) for stage in (*STAGES, *WRITING)}
+    return every - {*stage_models(repository, service)}
+
+
+def asked_model(repository: Path, service: str) -> str:
+    """Of which the server counts every answer: of a service that writes clients may ask the stage itself."""
+    *_, last = stage_models(repository, service)
+    return last if last == stage_model(service, WRITER) else ensemble_model(service)
 
 
 def ensemble_model(service: str) -> str:

@@ -16,8 +16,8 @@ from perennial.types import LlmName, TensorSpec
 
 LENGTH = 2048
 """Tokens of prompt and answer, unless set."""
-SHARE = 0.4
-"""Of a GPU's memory, unless set: two releases must fit while one takes over from the other."""
+SHARE = 0.3
+"""Of a GPU's memory, unless set: the release that serves, the one before it and a candidate must fit."""
 CHECKPOINT = "checkpoint"
 
 _ASKED = (
@@ -46,7 +46,9 @@ class Backend:
     def texts(self, version: Path, options: Mapping[str, Any]) -> dict[str, str]:
         """The files beside the checkpoint in a `version` folder, as the server will see it. JSON, which is
         YAML as well."""
-        told = {"model": str(version / CHECKPOINT), self.length: LENGTH, **self.defaults, **options}
+        told: dict[str, Any] = {"model": str(version / CHECKPOINT), self.length: LENGTH, **self.defaults}
+        for name, value in options.items():
+            told[name] = {**told.get(name, {}), **value} if isinstance(value, dict) else value
         return {self.settings: json.dumps(told, indent=2) + "\n", **self.files}
 
     def room(self, options: Mapping[str, Any]) -> int:

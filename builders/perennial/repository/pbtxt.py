@@ -152,8 +152,8 @@ def _run_in_python(config: Any, processes: int) -> None:
     """A stage class of `serve`, which gets each request in its own shape. The engine's is one process.
 
     It has no queue policy: with any, 2.51 lets a request that comes while every instance is busy wait for the
-    next one, or for 500 ms. The tokenizer and the engine bound lines of their own; the postprocess gets what
-    the engine lets through, and takes a tenth of its time.
+    next one, or for 500 ms. The tokenizer, the engine and the writer bound lines of their own; the
+    postprocess gets what the engine lets through, and takes a tenth of its time.
     """
     config.backend = PYTHON
     config.default_model_filename = "model.py"

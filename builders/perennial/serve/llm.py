@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from tokenizers import Tokenizer
 
 from perennial.errors import BadRequest, Broken, Unavailable
 from perennial.repository.layout import Release, stage_model
 from perennial.repository.llm import BACKENDS
 from perennial.types import Array, LlmName, Tensors, text_tensor
+from perennial.writing.chat import Chat
 from perennial.writing.request import Options
 from perennial.writing.unfolding import BROKEN
 from perennial.writing.writer import Asked, Piece, Why, require_room, unwatched
@@ -59,7 +59,7 @@ class Elsewhere:
         self.watch: Callable[[int, int], None] = unwatched
         self._model, self._version = stage_model(release.service, "llm"), release.release
         self._name = release.llm
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = Chat.read(folder).tokenizer
         self._begins = self._tokenizer.encode("").ids
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="llm")
         self._writing = 0
@@ -71,7 +71,7 @@ class Elsewhere:
         require_room(asked.tokens, self.length)
         question = _QUESTIONS[self._name](self._prompt([*asked.tokens]), asked.how)
         if not self._count(1):
-            raise Unavailable(f"{AT_ONCE} texts are being written already; ask again in a few seconds")
+            raise Unavailable(f"{AT_ONCE} texts wait to be written already; ask again in a few seconds")
         self._pool.submit(self._write, question, asked)
 
     def close(self) -> None:

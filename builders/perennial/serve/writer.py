@@ -39,9 +39,9 @@ class Writer:
         release, self._codec = opened.release, opened.codec
         self._asked = self._codec.signature.request[0].name
         self._engine_in = [spec.name for spec in self._codec.signature.engine_in]
-        self._signing, self._recalling = Signing(release), recalling(opened)
-        self._session = _session(opened)
+        self._signing, self._session = Signing(release), _session(opened)
         self._codec.longest = min(self._codec.longest, self._session.length)
+        self._recalling = recalling(opened)  # after the warm-up, whose text is to be no longer than it is
         self._families = [pb_utils.MetricFamily(*told, pb_utils.MetricFamily.GAUGE) for told in SHOWN]
         labels = {"service": release.service, "release": str(release.release)}
         self._gauges = [family.Metric(labels=labels) for family in self._families]

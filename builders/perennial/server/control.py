@@ -171,6 +171,10 @@ class Control:
             ).models
         return [Loaded(m.name, int(m.version), m.state, m.reason) for m in models if m.version]
 
+    def models(self) -> set[str]:
+        """Those of which any version serves."""
+        return {known.model for known in self.index() if known.state == "READY"}
+
     def versions(self, model: str) -> list[int]:
         """The versions that serve, ascending."""
         return sorted(

@@ -6,6 +6,7 @@ goes away Triton's stream is closed, which makes room.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from perennial_client import AsyncClient, DeadlineExceeded, Generated, Perennial
 from perennial_client import BadRequest as Refused
 from perennial_client import NotFound as Unknown
 
+LOOK_S = 0.1
 PATIENCE_S = 600.0
 """How long an answer may take, as OpenAI's own clients have it."""
 
@@ -83,7 +85,9 @@ class Desk:
         pieces = await client.generate(
             model.name, asked.words, stream=True, raw=asked.raw, timeout=PATIENCE_S, **asked.options
         )
-        first = await anext(pieces)  # what is refused is told with a status
+        first = await _unless_gone(request, pieces)  # what is refused is told with a status
+        if first is None:
+            return Response(status_code=499)
         if asked.stream:
             told = _events(first, pieces, lambda piece: part(form, model, piece, created), asked.tells_usage)
             return StreamingResponse(told, media_type="text/event-stream")
@@ -107,6 +111,19 @@ class Desk:
             await self.close()
             self._client = url, AsyncClient(url, timeout=PATIENCE_S)
         return self._client[1]
+
+
+async def _unless_gone(request: Request, pieces: AsyncGenerator[Generated, None]) -> Generated | None:
+    """The first piece; None, and what was asked is taken back, where nobody waits for it any more."""
+    asked = asyncio.ensure_future(anext(pieces))
+    while not asked.done():
+        await asyncio.wait([asked], timeout=LOOK_S)
+        if await request.is_disconnected():
+            asked.cancel()
+            await asyncio.wait([asked])
+            await pieces.aclose()
+            return None
+    return asked.result()
 
 
 async def _events(

@@ -70,9 +70,14 @@ class WritingSession:
         def piece_by_piece(piece: Piece) -> None:
             tell(_told(list(zip(prompts, [piece], strict=True))), piece.why is not None)
 
-        rows = _Rows(prompts, tell)
+        rows, refused = _Rows(prompts, tell), threading.Event()
         for number, (ids, how) in enumerate(asked):
-            self._writer.submit(Asked(ids, how, piece_by_piece if streams else rows.of(number), gone))
+            told = piece_by_piece if streams else rows.of(number)
+            try:
+                self._writer.submit(Asked(ids, how, told, lambda: refused.is_set() or gone()))
+            except Exception:
+                refused.set()  # nobody waits for the rows before it any more
+                raise
 
     def watch(self, told: Callable[[int, int], None]) -> None:
         """See `protocols.WritingSession`."""

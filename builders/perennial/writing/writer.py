@@ -113,6 +113,8 @@ class Writer:
         require_room(text.tokens, self.length)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
+                self._drop_who_left()
+            if len(self._waiting) >= MOST_WAITING:
                 raise Unavailable(
                     f"{MOST_WAITING} texts wait to be written already; ask again in a few seconds"
                 )
@@ -151,6 +153,13 @@ class Writer:
     def _drop_abandoned(self) -> None:
         for text in [one for one in self._texts if one.asked.gone()]:
             self._end(text, "cancelled")
+
+    def _drop_who_left(self) -> None:
+        """Of those that wait: to ask for each of them at each turn would cost more than it saves."""
+        gone = {text for text in self._waiting if text.asked.gone()}
+        self._waiting = deque(text for text in self._waiting if text not in gone)
+        for text in gone:
+            text.asked.tell(text.piece("", "cancelled"))
 
     def _read_a_part(self) -> None:
         """Of the first prompt that is not wholly read; its last token is read with the others' next ones."""

@@ -155,13 +155,14 @@ class GenerateCodec:
     def _in_light(self, asked: Request) -> tuple[list[int], list[str]]:
         """The tokens of a prompt, and the receipts of the examples in it."""
         near = self._examples.near(asked.question) if asked.question else []
-        for shown in (near, near[-1:]) if near else ():
+        while near:
             # A small model copies of what it was told twice what it else would overhear.
-            turns = [(one.asked, one.wanted) for one in [*shown, *shown[-1:]]]
+            turns = [(one.asked, one.wanted) for one in [*near, *near[-1:]]]
             with suppress(BadRequest):  # of a template that has no such turns
                 ids = self._chat.tokens(asked.after(turns))
                 if len(ids) < self.longest // 2:
-                    return ids, [one.receipt for one in shown]
+                    return ids, [one.receipt for one in near]
+            near = near[1:]
         return self._chat.tokens(asked), []
 
     def _encoded(self, request: Tensors) -> Tensors:
