@@ -39,6 +39,9 @@ class FakeControl:
     def load(self, model: str) -> None:
         self._take()
 
+    def models(self) -> set[str]:
+        return set()
+
     def wait_ready(self, model: str, version: int) -> None:
         self._take()
 
