@@ -51,12 +51,14 @@ FOR_S = 4 * 3600.0
 @dataclass(frozen=True)
 class Size:
     """`trigger` is the service's trigger_count; `most` corrections are sent in a domain; `judged` texts of
-    each are never sent. The worker watches a promotion for `watch_s`; the load runs `at_rest_s` alone first.
-    A rebuild's training ends after `train_s`, wherever it is.
+    each are never sent, nor `home` ones of what the first release was built from. The worker watches a
+    promotion for `watch_s`; the load runs `at_rest_s` alone first. A rebuild's training ends after `train_s`,
+    wherever it is.
     """
 
     domains: int
     judged: int
+    home: int
     trigger: int
     most: int
     watch_s: float
@@ -64,10 +66,14 @@ class Size:
     train_s: float
 
 
-FULL = Size(domains=3, judged=500, trigger=1800, most=3000, watch_s=20.0, at_rest_s=15.0, train_s=300.0)
-WRITTEN = Size(domains=1, judged=60, trigger=200, most=260, watch_s=20.0, at_rest_s=15.0, train_s=900.0)
-"""Of answers that are written, which takes a second or so each."""
-QUICK = Size(domains=1, judged=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
+FULL = Size(
+    domains=3, judged=500, home=500, trigger=1800, most=3000, watch_s=20.0, at_rest_s=15.0, train_s=300.0
+)
+WRITTEN = Size(
+    domains=1, judged=60, home=400, trigger=200, most=260, watch_s=20.0, at_rest_s=15.0, train_s=900.0
+)
+"""Of answers that are written, which takes a second or so each; those of home are a token each."""
+QUICK = Size(domains=1, judged=120, home=120, trigger=240, most=480, watch_s=6.0, at_rest_s=2.0, train_s=15.0)
 
 
 def main(settings: Settings, name: str, *, quick: bool, as_json: bool) -> int:
@@ -135,7 +141,7 @@ def _tell(
 ) -> Story:
     """The whole story, in a thread beside the one that keeps the server and the worker up."""
     codec = codec_of(first.manifest["task"], first.folder)
-    home = codec.probes(data.read(first.folder / "data/golden.jsonl"))[: size.judged]
+    home = codec.probes(data.read(first.folder / "data/golden.jsonl"))[: size.home]
     judged: dict[str, Sequence[Example]] = {HOME: home, **{one.name: one.judged for one in domains}}
     texts = [example.text for examples in judged.values() for example in examples]
     asked = Random(SEED).sample(texts, min(ASKED, len(texts)))
