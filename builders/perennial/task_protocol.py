@@ -111,8 +111,8 @@ class Recalling(Codec, Protocol):
     explore: float
     """In which share of the places of an answer something else is tried; 0 unless it is set."""
 
-    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
-        """Encode with these in mind, from any thread."""
+    def take_feedback(self, rows: Sequence[FeedbackRow], learned: Sequence[FeedbackRow] = ()) -> None:
+        """Encode with these in mind, from any thread, and with what the release has learned itself."""
 
     def forget_feedback(self) -> None:
         """Encode as if nothing had been told."""

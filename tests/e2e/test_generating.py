@@ -254,6 +254,7 @@ def test_what_a_release_has_learned_it_is_not_told_again(built_writer: Path, tmp
         assert (after.completion, after.based_on) == ("yes", ())
         receipt = client.feedback(SERVICE, "no", text="is seven none?")
         assert within(10, lambda: client.generate(SERVICE, "is seven none?").based_on == (receipt,))
+        assert client.generate(SERVICE, "is 77 a number?", max_tokens=8).based_on == (), "it has learned that"
 
 
 def test_the_command_line_writes(running: Running) -> None:

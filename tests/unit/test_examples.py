@@ -59,6 +59,17 @@ def test_the_newest_word_on_a_prompt_counts(codec: GenerateCodec) -> None:
     assert receipts == ["r2"] and "old" not in told
 
 
+def test_none_is_told_that_is_less_alike_than_what_was_learned(codec: GenerateCodec) -> None:
+    codec.take_feedback([row("hello", "1", 1)], [row("hello!!", "2", 2)])
+    assert prompt(codec, "hello")[1] == ["r1"], "that one is nearer"
+    assert prompt(codec, "hello!!!")[1] == []
+    codec.take_feedback([row("hello!!", "3", 3)])
+    assert prompt(codec, "hello!!")[1] == ["r3"], "whoever corrects what was learned is heard"
+    codec.forget_feedback()
+    codec.take_feedback([row("hello", "1", 1)])
+    assert prompt(codec, "hello!!!")[1] == ["r1"]
+
+
 def test_a_conversation_is_looked_up_by_what_its_user_says_last(codec: GenerateCodec) -> None:
     messages = [{"role": "system", "content": "be"}, {"role": "user", "content": "hello"}]
     codec.take_feedback([row(json.dumps(messages), json.dumps({"wanted": "hi", "rejected": "no"}))])

@@ -1,13 +1,15 @@
 """Looks for new feedback in the store, and has the codec encode with it in mind.
 
 Without the worker: a click counts in the user's next request as soon as it is durable, and in what is asked
-next so does a text that somebody wanted. What a user took counts for good; of other feedback only what the
-release, and those that it came from, have not learned: told of it again, a language model answered worse.
+next so does a text that somebody wanted. What a user took counts for good. Of other feedback the codec is
+told which the release, or one that it came from, has learned: told of that again, a language model answered
+worse.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import cast
 
 from perennial.heads import LOOK_EVERY_S
@@ -17,6 +19,7 @@ from perennial.serve.stage import STORE_URL, Opened
 from perennial.serve.visits import Visits
 from perennial.store_protocol import Store
 from perennial.task_protocol import Recalling as Codec
+from perennial.types import FeedbackRow
 
 NEWEST, A_PAGE = 100_000, 5_000
 """Rows that a stage which starts reads again, and how many at once."""
@@ -50,8 +53,15 @@ class Recalling:
         known = self._known
         if known is None:
             known = max(0, store.newest_row(self._service) - NEWEST)
-        fetch = store.feedback if self._for_good else store.unlearned
-        while rows := fetch(self._service, known, A_PAGE):
-            self._codec.take_feedback([row for row in rows if row.row not in self._learned])
+        while rows := store.feedback(self._service, known, A_PAGE):
+            learned = set() if self._for_good else self._learned_of(store, known, rows)
+            self._codec.take_feedback(
+                [row for row in rows if row.row not in learned], [row for row in rows if row.row in learned]
+            )
             known = rows[-1].row
         self._known = known
+
+    def _learned_of(self, store: Store, known: int, rows: Sequence[FeedbackRow]) -> set[int]:
+        """The numbers of the rows after `known` that the release has learned, or one that it came from."""
+        unlearned = {row.row for row in store.unlearned(self._service, known, A_PAGE)}
+        return {row.row for row in rows} - (unlearned - self._learned)

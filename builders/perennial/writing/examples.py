@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,8 +24,12 @@ NEAR = 0.6
 fifteen about something else (SmolLM2); with .7 four in ten rephrased entries of a log were found."""
 MOST, LONGEST, AT_ONCE = 1000, 192, 2
 """How many are kept, the newest; how many tokens one may have; and how many are shown."""
+ROUNDED = 1e-5
+"""By so much two vectors of one text may differ."""
 LEAST_TRUST = 0.5
 """Of a row that may be one: as far as feedback without a proven prediction id is trusted unless set."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,42 +48,59 @@ class Examples:
         self._meaning, self._tokens = meaning, tokens
         self._kept = OrderedDict[str, tuple[Shown, Array]]()
         """By what was asked: what somebody wanted last."""
-        self._found: tuple[list[Shown], Array] = [], np.zeros((0, 0))
-        """The same in rows, made when it changes: it is asked more often."""
+        self._known = OrderedDict[str, Array]()
+        """By what was asked: of what the network has learned itself."""
+        self._found: tuple[list[Shown], Array, Array] = [], np.zeros((0, 0)), np.zeros((0, 0))
+        """Both in rows, made when they change: they are asked more often."""
         self._turn = threading.Lock()
 
-    def take(self, rows: Sequence[FeedbackRow]) -> None:
-        for row in rows:
-            shown = _shown(row)
-            if shown is None or self._tokens(shown.asked) + self._tokens(shown.wanted) > LONGEST:
-                continue
-            vector = self._meaning(shown.asked)
-            with self._turn:
-                self._kept[shown.asked] = shown, vector
-                self._kept.move_to_end(shown.asked)
-                if len(self._kept) > MOST:
-                    self._kept.popitem(last=False)
+    def take(self, rows: Sequence[FeedbackRow], learned: Sequence[FeedbackRow] = ()) -> None:
+        """`learned` are not to be shown, and keep others from it (see `near`)."""
+        made = [(shown, self._meaning(shown.asked)) for shown in self._examples(rows)]
+        known = {shown.asked: self._meaning(shown.asked) for shown in self._examples(learned)}
         with self._turn:
+            for shown, vector in made:
+                _put(self._kept, shown.asked, (shown, vector))
+            for asked, vector in known.items():
+                _put(self._known, asked, vector)
             self._stack()
 
     def forget(self) -> None:
         with self._turn:
             self._kept.clear()
+            self._known.clear()
             self._stack()
 
     def near(self, asked: str) -> list[Shown]:
-        """Those to be shown, the nearest last."""
-        shown, vectors = self._found
+        """Those to be shown, the nearest last. None that is less like what is asked than something that the
+        network has learned: told of others beside, a small model answers worse than by itself."""
+        shown, vectors, known = self._found
         if not shown:
             return []
-        likeness = vectors @ self._meaning(asked)
+        meaning = self._meaning(asked)
+        least = max(NEAR, float((known @ meaning).max()) - ROUNDED) if len(known) else NEAR
+        likeness = vectors @ meaning
         best = np.argsort(likeness)[-AT_ONCE:]
-        return [shown[place] for place in best if likeness[place] >= NEAR]
+        return [shown[place] for place in best if likeness[place] >= least]
+
+    def _examples(self, rows: Sequence[FeedbackRow]) -> Iterator[Shown]:
+        for shown in filter(None, map(_shown, rows)):
+            if self._tokens(shown.asked) + self._tokens(shown.wanted) <= LONGEST:
+                yield shown
 
     def _stack(self) -> None:
         kept = [*self._kept.values()]
         vectors = np.stack([vector for _, vector in kept]) if kept else np.zeros((0, 0))
-        self._found = [shown for shown, _ in kept], vectors
+        known = np.stack([*self._known.values()]) if self._known else np.zeros((0, 0))
+        self._found = [shown for shown, _ in kept], vectors, known
+
+
+def _put(kept: OrderedDict[str, T], asked: str, value: T) -> None:
+    """As the newest of `MOST`."""
+    kept[asked] = value
+    kept.move_to_end(asked)
+    if len(kept) > MOST:
+        kept.popitem(last=False)
 
 
 def _shown(row: FeedbackRow) -> Shown | None:

@@ -142,9 +142,9 @@ class GenerateCodec:
     def take_head(self, weights: Array | None) -> None:
         """None there is: only a release with features gets one."""
 
-    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
+    def take_feedback(self, rows: Sequence[FeedbackRow], learned: Sequence[FeedbackRow] = ()) -> None:
         """Answer in the light of these as well, from now on, from any thread."""
-        self._examples.take(rows)
+        self._examples.take(rows, learned)
 
     def forget_feedback(self) -> None:
         self._examples.forget()

@@ -88,7 +88,7 @@ class RecommendCodec(RankingCodec):
             for output, top in zip(outputs, wanted, strict=True)
         ]
 
-    def take_feedback(self, rows: Sequence[FeedbackRow]) -> None:
+    def take_feedback(self, rows: Sequence[FeedbackRow], learned: Sequence[FeedbackRow] = ()) -> None:  # noqa: ARG002
         """Have these in mind from now on, from any thread."""
         for row in rows:
             liked = [one.document for one in judged(row.label) if one.wanted]
