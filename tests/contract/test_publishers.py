@@ -329,3 +329,6 @@ def test_a_service_that_writes_has_one_stage_and_what_writes_for_it(shop: Shop) 
     shop.publisher.publish(second, Placement())
     assert {path.name for path in shop.repository.iterdir()} == models
     assert (shop.publisher.versions("mood"), shop.publisher.serving("mood")) == ([2], 2)
+    (shop.repository / "mood_llm").mkdir()  # as a kill may leave it
+    shop.publisher.publish(second, elsewhere)
+    assert (shop.publisher.versions("mood"), shop.publisher.quarantine()) == ([2], [])

@@ -202,7 +202,8 @@ class LocalPublisher:
         if {*stages} != {*stage_models(self._repository, service)}:
             return True
         llm = stage_model(service, LLM)
-        return llm in stages and (self._repository / llm / CONFIG).read_text() != stages[llm]
+        present = self._repository / llm / CONFIG
+        return llm in stages and not (present.is_file() and present.read_text() == stages[llm])
 
     def _refuse_other_tensors(self, bundle: Bundle, stamped: Stamp) -> None:
         """Stages of one model share a config: new shapes would fail the requests that are on their way."""
