@@ -25,6 +25,10 @@ LOOKS_BACK = 1000
 """Jobs, which is more than any golden set may judge."""
 TOGETHER = 32
 """Texts of one length that the checkpoint answers as a batch: 1,000 texts took 19 s alone, 6 s so."""
+BEHIND = {False: 0.02, True: 0.03}
+"""How far an engine file may be behind the checkpoint, of what does not write and of what does: int8 changes
+3 of 100 next tokens, and where a network has learned what it is asked, nearly all that change were right. Of
+one good release 5 of 558 were behind and 1 ahead: with two more .02 would have refused it."""
 
 
 def train(run: Run) -> Result:
@@ -165,9 +169,11 @@ def judge_parity(run: Run) -> Result:
     """
     checkpoint, tried = Remembered(_checkpoint(run)), []
     texts = checkpoint.codec.probes([*run.judging(), *run.read("validation")])
+    writes = plugins.labels_of(run.task).writes
     for choice in run.job.steps["engine"]["choices"]:
         candidate = _pipeline(run, _open(run, choice))
-        result = _judge(run, "parity", candidate, checkpoint, {"parity": texts, "golden": texts})
+        sets = {"parity": texts, "golden": texts}
+        result = _judge(run, "parity", candidate, checkpoint, sets, margin=BEHIND[writes])
         tried.append({**result, **choice})
         if result["outcome"] == "pass":
             break
