@@ -18,7 +18,6 @@ from perennial.jobs.run import Refused, Result, Run
 from perennial.jobs.workshop import Workshop
 from perennial.repository.layout import (
     LLM,
-    asked_model,
     ensemble_model,
     ensemble_models,
     other_stage_models,
@@ -53,10 +52,15 @@ def promote(run: Run) -> Result:
     _refuse_forgotten(run)
     learn.carry_over(run)
     # A try that was killed behind the switch left nothing to compare with: the former release is unloaded.
-    figures = _figures(run.shop, service, serving) if serving == previous else None
+    figures = run.shop.figures(service, serving) if serving and serving == previous else None
     newest = run.shop.store.newest_row(service)
     switched = switch(run.shop, service, run.job.release)
-    return {**switched, "promoted_at": time.time(), "newest_row": newest, "figures_before": figures}
+    return {
+        **switched,
+        "promoted_at": time.time(),
+        "newest_row": newest,
+        "figures_before": figures and asdict(figures),
+    }
 
 
 def _refuse_forgotten(run: Run) -> None:
@@ -276,10 +280,3 @@ def _refuse_over_budget(shop: Workshop, bundle: Bundle) -> None:
             f"with it tritonserver takes {sum(taken.values()):,.0f} MB ({own:,.0f} of them this service's "
             f"releases), and server.memory_mb is {most:,}; raise it, or `perennial retire` another service"
         )
-
-
-def _figures(shop: Workshop, service: str, release: int) -> dict[str, Any] | None:
-    """What the server says of the serving release; None where no server runs, or no release serves."""
-    with shop.control() as control:
-        model = asked_model(shop.settings.repository, service)
-        return asdict(control.figures(model, release)) if control and release else None

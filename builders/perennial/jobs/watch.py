@@ -17,7 +17,6 @@ from perennial.jobs import release
 from perennial.jobs.run import Result, Run
 from perennial.jobs.workshop import pipeline_of
 from perennial.pipeline import Pipeline
-from perennial.repository.layout import asked_model
 from perennial.server.control import Figures
 from perennial.types import Bundle, Example
 
@@ -74,9 +73,8 @@ def _figures(run: Run) -> Figures | None:
 
     Found anew at each look, for a server that was started again may have other ports.
     """
-    with contextlib.suppress(PerennialError), run.shop.control() as control:
-        model = asked_model(run.shop.settings.repository, run.job.service)
-        return control.figures(model, run.job.release) if control else None
+    with contextlib.suppress(PerennialError):
+        return run.shop.figures(run.job.service, run.job.release)
     return None
 
 

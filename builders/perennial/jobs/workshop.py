@@ -15,9 +15,9 @@ from perennial.errors import NotFound
 from perennial.pipeline import Pipeline
 from perennial.protocols import Engine, Publisher
 from perennial.publishers.local import LocalPublisher
-from perennial.repository.layout import MANIFEST, read_bundle, releases_in
+from perennial.repository.layout import MANIFEST, asked_model, read_bundle, releases_in
 from perennial.server import memory
-from perennial.server.control import Control
+from perennial.server.control import Control, Figures
 from perennial.server.runinfo import find_running
 from perennial.state import State
 from perennial.store_protocol import Store
@@ -65,6 +65,12 @@ class Workshop:
             return
         with Control(url, self.settings.admin_key, metrics_url) as control:
             yield control
+
+    def figures(self, service: str, release: int) -> Figures | None:
+        """What the server in use says of all answers of a release; None where none runs."""
+        with self.control() as control:
+            model = asked_model(self.settings.repository, service)
+            return control.figures(model, release) if control else None
 
     @property
     def server_url(self) -> str:
