@@ -4,6 +4,7 @@ TensorRT-LLM want a GPU. As far as their sources go, and no further."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ import triton_python_backend_utils as pb_utils
 from perennial import plugins
 from perennial.types import Tensors, text_tensor
 from perennial.writing.request import Options
+
+PACE = 0.01
+"""Seconds for a token, or a model this small has written all before a test can look."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Standin:
         def tell(pieces: Tensors | Exception, last: bool) -> None:
             nonlocal before
             assert not isinstance(pieces, Exception)
+            time.sleep(PACE)
             new, why = (str(pieces[name].item(), "utf-8") for name in ("piece", "finish"))
             tokens, likely = int(pieces["tokens"][0, 1]), pieces["likely"].item()
             before = _Said(before.text + new, new, why or "None", tokens, tokens - before.tokens, likely)

@@ -139,8 +139,13 @@ def test_many_at_once_are_each_as_alone_and_who_leaves_counts_no_more(client: Cl
 
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(told, range(8))] == [*map(told, range(8))]
-    stream = client.generate(SERVICE, "text 2", stream=True, max_tokens=180, temperature=1.9, seed=2)
-    next(stream)
+    streams = [
+        client.generate(SERVICE, f"text {seed}", stream=True, max_tokens=180, temperature=1.9, seed=seed)
+        for seed in range(4)
+    ]
+    for stream in streams:
+        next(stream)
     assert not written()
-    stream.close()
+    for stream in streams:
+        stream.close()
     assert within(10, written)
