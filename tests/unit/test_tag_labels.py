@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 from perennial.errors import BadRequest
 from perennial.plugins import labels_of
 from perennial.tasks.tag._scores import judge
-from perennial.tasks.tag._spans import Label, classes_of, columns, names_of, parsed, spans, written
+from perennial.tasks.tag._spans import (
+    Label,
+    classes_of,
+    columns,
+    likeliest,
+    may_follow,
+    names_of,
+    parsed,
+    spans,
+    written,
+)
 from perennial.types import UNTOLD
 
 TEXT = "Ann flew to New York"
@@ -103,3 +114,30 @@ def test_spans_count_where_ends_and_label_are_right() -> None:
     assert scores.correct.tolist() == [0.5, 1.0, 1.0], "beside one span that is told of, nothing is wrong"
     assert scores.metrics == pytest.approx({"accuracy": 2 / 3, "macro_f1": 0.5, "entity_f1": 0.5})
     assert judge(['[[4, 8, "PER"]]'], gold[2:]).correct.tolist() == [0.0]
+
+
+@given(st.integers(0, 1 << 20), st.integers(0, 5))
+def test_the_likeliest_classes_are_so_among_all_whose_spans_have_one_label(seed: int, words: int) -> None:
+    probabilities = np.random.default_rng(seed).dirichlet([0.3] * len(CLASSES), words)
+    allowed = may_follow(CLASSES)
+
+    def likely(path: tuple[int, ...]) -> float:
+        whole = all(allowed[one, two] for one, two in pairwise(path))
+        return float(probabilities[range(words), path].prod()) if whole else -1
+
+    best = max(product(range(len(CLASSES)), repeat=words), key=likely)
+    assert likely((*likeliest(probabilities, allowed).tolist(),)) == pytest.approx(likely(best))
+
+
+def test_a_span_keeps_its_label_and_may_begin_as_old_checkpoints_say() -> None:
+    allowed = may_follow(CLASSES)
+    sure = {"B-LOC": 0.6, "B-PER": 0.4}, {"I-PER": 0.9, "I-LOC": 0.05, "O": 0.05}
+
+    def told(*of_words: dict[str, float]) -> list[str]:
+        rows = np.array([[of_word.get(name, 0.0) for name in CLASSES] for of_word in of_words])
+        rows = rows.reshape(-1, len(CLASSES))
+        return [CLASSES[column] for column in likeliest(rows, allowed)]
+
+    assert told(*sure) == ["B-PER", "I-PER"]
+    assert told({"O": 1.0}, {"I-PER": 0.9, "B-PER": 0.1}) == ["O", "I-PER"]
+    assert told() == []

@@ -72,6 +72,36 @@ def columns(label: Label, words: Array, classes: Sequence[str]) -> Array:
     return found
 
 
+def may_follow(classes: Sequence[str]) -> Array:
+    """(classes, classes) of bool: whether the second may follow the first: a span has one label. After no
+    span `I-` may come too, as there are checkpoints whose spans all begin with it."""
+    return np.array(
+        [
+            [not two.startswith(INSIDE) or one in (OUTSIDE, BEGINS + two[2:], two) for two in classes]
+            for one in classes
+        ]
+    )
+
+
+def likeliest(probabilities: Array, allowed: Array) -> Array:
+    """(words,): the likeliest columns, by their probabilities (words, classes), of which each may follow the
+    one before (Viterbi, 1967)."""
+    best = probabilities.argmax(axis=1)
+    if allowed[best[:-1], best[1:]].all():
+        return np.asarray(best)
+    logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    ways = np.where(allowed, 0, -np.inf)
+    reached, before = logs[0], []
+    for of_word in logs[1:]:
+        paths = reached[:, None] + ways
+        before.append(paths.argmax(axis=0))
+        reached = paths.max(axis=0) + of_word
+    path = [reached.argmax()]
+    for one in reversed(before):
+        path.append(one[path[-1]])
+    return np.array(path[::-1])
+
+
 def spans(said: Sequence[str], words: Array) -> Iterator[tuple[Span, slice]]:
     """The spans that classes (words,) make, with the words of each. What is inside of nothing begins."""
     start = None
