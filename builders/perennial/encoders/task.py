@@ -47,8 +47,8 @@ class EncoderTask(NetworkTask, ABC):
     def columns(self, model: Encoder, batch: Sequence[Example]) -> Tensor: ...
 
     @abstractmethod
-    def said(self, model: Encoder, text: str, columns: Sequence[int]) -> str:
-        """The label of a text whose pieces are of these classes."""
+    def said(self, model: Encoder, text: str, logits: Tensor) -> str:
+        """The label of a text whose pieces have these logits (pieces, classes)."""
 
     @abstractmethod
     def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:
@@ -141,10 +141,7 @@ class EncoderTask(NetworkTask, ABC):
 
     def _said(self, model: Encoder, examples: Sequence[Example]) -> list[str]:
         logits = self._logits(model, examples)
-        return [
-            self.said(model, example.text, part.argmax(1).tolist())
-            for example, part in zip(examples, logits, strict=True)
-        ]
+        return [self.said(model, example.text, part) for example, part in zip(examples, logits, strict=True)]
 
     def _logits(self, model: Encoder, examples: Sequence[Example]) -> list[Tensor]:
         """(pieces, classes) of each example, float64, on the CPU; batched by length. The model stays in its

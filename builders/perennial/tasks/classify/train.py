@@ -36,8 +36,8 @@ class ClassifyTask(EncoderTask):
                 )
         return torch.tensor([known[example.label] for example in batch], device=model.device)
 
-    def said(self, model: Encoder, text: str, columns: Sequence[int]) -> str:  # noqa: ARG002
-        return model.labels[columns[0]]
+    def said(self, model: Encoder, text: str, logits: Tensor) -> str:  # noqa: ARG002
+        return model.labels[int(logits[0].argmax())]
 
     def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:
         return judge(said, [example.label for example in examples], model.labels)

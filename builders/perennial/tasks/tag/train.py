@@ -17,7 +17,18 @@ from perennial.encoders.task import EncoderTask
 from perennial.encoders.tokens import Placed
 from perennial.errors import ConfigError, TrainingFailed
 from perennial.tasks.tag._scores import judge
-from perennial.tasks.tag._spans import OUTSIDE, Label, classes_of, columns, names_of, parsed, spans, written
+from perennial.tasks.tag._spans import (
+    OUTSIDE,
+    Label,
+    classes_of,
+    columns,
+    likeliest,
+    may_follow,
+    names_of,
+    parsed,
+    spans,
+    written,
+)
 from perennial.tasks.tag._words import begin, words
 from perennial.types import UNTOLD, Array, Example, Scores
 
@@ -55,11 +66,12 @@ class TagTask(EncoderTask):
         rows = [_columns(model, *pair) for pair in zip(placed, batch, strict=True)]
         return torch.from_numpy(np.concatenate(rows)).to(model.device)
 
-    def said(self, model: Encoder, text: str, columns: Sequence[int]) -> str:
+    def said(self, model: Encoder, text: str, logits: Tensor) -> str:
         (placed,) = model.tokens.placed([text])
         found = words(placed.windows)
         first = begin(found)
-        classes = [model.labels[column] for column in np.array(columns)[first]]
+        likely = logits[torch.from_numpy(first)].softmax(1).numpy()
+        classes = [model.labels[column] for column in likeliest(likely, may_follow(model.labels))]
         return written(Label(tuple(span for span, _ in spans(classes, found[first]))))
 
     def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:  # noqa: ARG002
