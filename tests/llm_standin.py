@@ -90,7 +90,9 @@ class Vllm(_Standin):
         told = json.loads(str(asked["sampling_parameters"][0], "utf-8"))
         assert told.pop("logprobs") == 0
         told["top_k"] = max(told["top_k"], 0)
-        return Options(**{**told, "stop": tuple(told["stop"])})
+        schema = json.loads(told.pop("structured_outputs", "{}")).get("json")
+        wanted = "" if schema is None else json.dumps(schema)
+        return Options(**{**told, "stop": tuple(told["stop"]), "schema": wanted})
 
     def outputs(self, said: _Said) -> Tensors:
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 from uuid import uuid4
 
 from perennial_client._errors import BadRequest
@@ -57,7 +57,7 @@ Message: TypeAlias = Mapping[str, str]
 
 class Options(TypedDict, total=False):
     """How a text is to be written; what is left out is as the service has it. A `temperature` of 0 takes the
-    likeliest token each time, and `stop` are strings that end it."""
+    likeliest token each time, `stop` are strings that end it, and a JSON `schema` is what it keeps to."""
 
     max_tokens: int
     temperature: float
@@ -66,6 +66,7 @@ class Options(TypedDict, total=False):
     repetition_penalty: float
     seed: int
     stop: Sequence[str]
+    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

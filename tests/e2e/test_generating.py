@@ -20,6 +20,13 @@ from serving import within
 
 pytestmark = pytest.mark.e2e
 
+TONES = ("warm", "cold")
+TONE = {
+    "type": "object",
+    "properties": {"tone": {"enum": [*TONES]}},
+    "required": ["tone"],
+    "additionalProperties": False,
+}
 Running = tuple[Installation, dict[str, str]]
 
 
@@ -62,6 +69,7 @@ def test_options_reach_the_engine(client: Client) -> None:
     assert drawn[0] == drawn[1] != drawn[2] and greedy == said()
     stop = greedy[2:4]
     assert said(stop=[stop]) == greedy[: greedy.index(stop)]
+    assert json.loads(said(schema=TONE))["tone"] in TONES
     messages = [{"role": "system", "content": "be"}, {"role": "user", "content": "hello"}]
     assert client.generate(SERVICE, messages, max_tokens=2).prompt_tokens == 12
     assert client.generate(SERVICE, "hello", raw=True, max_tokens=2).prompt_tokens == 5
@@ -83,6 +91,10 @@ def test_what_cannot_be_answered_is_told_at_once(client: Client, stream: bool) -
         BadRequest, match=r"the prompt has \d+ tokens, and prompt and answer have room for 256"
     ):
         ask("long " * 80)
+    with pytest.raises(BadRequest, match="cannot be kept to: Invalid type: objekt"):
+        ask("hello", schema={"type": "objekt"})
+    with pytest.raises(BadRequest, match="schema objekt is no JSON schema, which is an object"):
+        ask("hello", schema="objekt")
 
 
 def test_a_service_that_is_not_there_is_named(client: Client) -> None:
@@ -257,8 +269,14 @@ def test_what_a_release_has_learned_it_is_not_told_again(built_writer: Path, tmp
         assert client.generate(SERVICE, "is 77 a number?", max_tokens=8).based_on == (), "it has learned that"
 
 
-def test_the_command_line_writes(running: Running) -> None:
+def test_the_command_line_writes(running: Running, tmp_path: Path) -> None:
     home, _ = running
+    schema = tmp_path / "tone.json"
+    schema.write_text(json.dumps(TONE))
+    told = home.told("generate", SERVICE, "hello", "--schema", str(schema))
+    assert json.loads(str(told["completion"]))["tone"] in TONES
+    schema.write_text("tone:")
+    assert "is no JSON" in home.run("generate", SERVICE, "hello", "--schema", str(schema)).stderr
     said = home.run("generate", SERVICE, "hello", "--max-tokens", "8")
     assert said.returncode == 0 and "+ 8 tokens" in said.stdout, said.stdout + said.stderr
     told = home.told("generate", SERVICE, "hello", "--max-tokens", "8")

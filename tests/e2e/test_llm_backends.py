@@ -120,9 +120,14 @@ def test_what_it_does_not_take_is_refused(client: Client, written_elsewhere: str
     ):
         client.generate(SERVICE, "long " * 60)
     if written_elsewhere == "trtllm":
-        with pytest.raises(BadRequest, match="takes no stop; leave it out"):
-            client.generate(SERVICE, "hello", stop=["a"])
+        for more in ({"stop": ["a"]}, {"schema": {"type": "object"}}):
+            with pytest.raises(BadRequest, match=f"takes no {next(iter(more))}; leave it out"):
+                client.generate(SERVICE, "hello", **more)  # type: ignore[arg-type, call-overload]
     else:
+        with pytest.raises(BadRequest, match="Invalid type: objekt"):
+            client.generate(SERVICE, "hello", schema={"type": "objekt"})
+        told = client.generate(SERVICE, "hello", schema={"enum": ["warm", "cold"]}).completion
+        assert told in ('"warm"', '"cold"')
         greedy = client.generate(SERVICE, "hello", max_tokens=20).completion
         said = client.generate(SERVICE, "hello", max_tokens=20, stop=[greedy[2:4]]).completion
         assert said == greedy[: greedy.index(greedy[2:4])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,23 @@ def test_a_conversation_streams(theirs: openai.OpenAI, ours: Client) -> None:
     assert not last.choices and last.usage
     assert len({part.id for part in (*parts, last)}) == 1
     assert last.usage.completion_tokens == expected.completion_tokens
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_keeps_to_a_schema(theirs: openai.OpenAI, stream: bool) -> None:
+    schema = {"type": "object", "properties": {"tone": {"enum": ["warm", "cold"]}}, "required": ["tone"]}
+    schema["additionalProperties"] = False
+    told = theirs.chat.completions.create(
+        model=SERVICE,
+        messages=HELLO,
+        stream=stream,
+        response_format={"type": "json_schema", "json_schema": {"name": "a_tone", "schema": schema}},
+    )
+    if isinstance(told, openai.Stream):
+        text = "".join(part.choices[0].delta.content or "" for part in told)
+    else:
+        text = told.choices[0].message.content or ""
+    assert json.loads(text)["tone"] in ("warm", "cold")
 
 
 def test_a_text_is_gone_on_with(theirs: openai.OpenAI, ours: Client) -> None:

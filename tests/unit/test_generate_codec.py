@@ -67,7 +67,7 @@ def test_what_a_user_says_is_no_token_of_the_template(codec: GenerateCodec) -> N
 def test_options_are_as_they_are_asked_for(codec: GenerateCodec) -> None:
     told = {"max_tokens": 7, "temperature": 1, "top_p": 0.5, "top_k": 3, "repetition_penalty": 1.5, "seed": 9}
     _, options = read(codec, {"messages": [USER], **told, "stop": ["a", "b"]}, stream=True)
-    assert options == Options(7, 1, 0.5, 3, 1.5, 9, ("a", "b"), True)
+    assert options == Options(7, 1, 0.5, 3, 1.5, 9, ("a", "b"), stream=True)
     assert read(codec, {"prompt": "a", "stop": "b"})[1] == Options(stop=("b",))
     assert read(codec, "hello", stream=False)[1] == Options()
 
@@ -139,7 +139,10 @@ def test_probes_ask_for_a_token_within_the_answer(codec: GenerateCodec) -> None:
 
 
 def test_a_request_is_written_as_it_is_read() -> None:
-    for said in ({"prompt": "a", "seed": 3, "stop": ["x"]}, {"messages": [USER]}):
+    for said in (
+        {"prompt": "a", "seed": 3, "stop": ["x"], "schema": {"type": "object"}},
+        {"messages": [USER]},
+    ):
         asked = Request.read(json.dumps(said))
         assert Request.read(asked.text) == asked
         assert asked.text == ("hello" if "messages" in said else json.dumps(said))

@@ -35,6 +35,16 @@ def test_options_are_handed_on_under_our_names() -> None:
     assert chat(max_tokens=5).options == {"max_tokens": 5}
 
 
+def test_an_answer_may_be_asked_for_in_json() -> None:
+    named = {"name": "letter", "strict": True, "schema": {"type": "string"}}
+    for wanted, schema in (
+        ({"type": "json_schema", "json_schema": named}, {"type": "string"}),
+        ({"type": "json_object"}, {"type": "object"}),
+    ):
+        assert chat(response_format=wanted).options == {"schema": schema}
+    assert chat(response_format=None).options == chat(response_format={"type": "text"}).options == {}
+
+
 def test_messages_in_parts_are_put_together_and_a_developer_is_the_system() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     asked = chat(messages=[{"role": "developer", "content": "be"}, {"role": "user", "content": parts}])
@@ -56,7 +66,8 @@ def test_what_is_done_anyway_may_be_said() -> None:
         ({"messages": []}, r"messages is \[\]: list should have at least 1 item"),
         ({"messages": [{"role": "user"}]}, "messages.0.content"),
         ({"temperature": "hot"}, "temperature is 'hot': input should be a valid number"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type is 'json_object'"),
+        ({"response_format": {"type": "xml"}}, "response_format is {'type': 'xml'}: input tag 'xml'"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.json_schema is missing"),
     ],
 )
 def test_what_is_not_offered_is_refused_by_its_name(more: dict[str, Any], told: str) -> None:

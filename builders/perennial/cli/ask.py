@@ -168,11 +168,21 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option(help="A string that ends the answer. May be given again.")
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="A file of a JSON schema, which the answer keeps to.", exists=True, dir_okay=False),
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Ask a service that generates, and read the answer as it is written."""
-    told = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed, "stop": stop}
+    told = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+        "stop": stop,
+        "schema": None if schema is None else _json(schema),
+    }
     options = cast(Options, {name: value for name, value in told.items() if value is not None})
     asked = [{"role": "system", "content": system}, {"role": "user", "content": text}] if system else text
     with Client(url or _running(settings_of(context)), timeout=WRITE_S) as client:
@@ -250,3 +260,11 @@ def _running(settings: Settings) -> str:
             f"no server runs on the state {settings.state}; start one with `perennial up`, or give --url"
         )
     return running.grpc_url
+
+
+def _json(file: Path) -> Json:
+    try:
+        said: Json = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise BadRequest(f"{str(file)!r} is no JSON: {error}") from None
+    return said

@@ -18,6 +18,7 @@ from perennial.engines._building import require_known, whole
 from perennial.engines._slots import CONFIG, TOKENIZER, Slots
 from perennial.errors import Unavailable
 from perennial.types import BackendSpec, Exported, Runtime
+from perennial.writing.grammar import Grammars
 from perennial.writing.session import WritingSession
 from perennial.writing.writer import Writer
 
@@ -64,7 +65,8 @@ class GenAi:
         from tokenizers import Tokenizer
 
         slots = Slots(built, *self._room, threads)
-        return WritingSession(Writer(slots, Tokenizer.from_str(slots.tokenizer).decode))
+        decode = Tokenizer.from_str(slots.tokenizer).decode
+        return WritingSession(Writer(slots, decode, Grammars(slots.tokenizer, slots.ends)))
 
     def triton(self, runtime: Runtime, threads: int) -> BackendSpec:
         return BackendSpec("python", FILENAME)

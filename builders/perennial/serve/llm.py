@@ -23,6 +23,7 @@ from perennial.repository.layout import Release, stage_model
 from perennial.repository.llm import BACKENDS
 from perennial.types import Array, LlmName, Tensors, text_tensor
 from perennial.writing.chat import Chat
+from perennial.writing.grammar import grammar_of
 from perennial.writing.request import Options
 from perennial.writing.unfolding import BROKEN
 from perennial.writing.writer import Asked, Piece, Why, require_room, unwatched
@@ -140,7 +141,7 @@ class Elsewhere:
 
 
 def _of_vllm(prompt: str, how: Options) -> Tensors:
-    told = {
+    told: dict[str, Any] = {
         "max_tokens": how.max_tokens,
         "temperature": how.temperature,
         "top_p": how.top_p,
@@ -150,6 +151,9 @@ def _of_vllm(prompt: str, how: Options) -> Tensors:
         "stop": [*how.stop],
         "logprobs": 0,  # without them it adds up none
     }
+    if how.schema:
+        grammar_of(how.schema)  # or what is wrong with it would fail there
+        told["structured_outputs"] = json.dumps({"json": json.loads(how.schema)})
     return {
         "text_input": _strings(prompt),
         "sampling_parameters": _strings(json.dumps(told)),
@@ -164,7 +168,7 @@ def _of_vllm(prompt: str, how: Options) -> Tensors:
 
 
 def _of_trtllm(prompt: str, how: Options) -> Tensors:
-    for name in ("stop", "repetition_penalty"):
+    for name in ("stop", "repetition_penalty", "schema"):
         if getattr(how, name) != getattr(Options(), name):
             raise BadRequest(f"TensorRT-LLM's backend takes no {name}; leave it out")
     return {

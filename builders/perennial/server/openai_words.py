@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -61,8 +61,34 @@ class StreamOptions(_Words):
     include_obfuscation: bool = False
 
 
-class ResponseFormat(_Words):
+class AnyText(_Words):
     type: Literal["text"]
+
+    schema_: ClassVar[Json | None] = None
+
+
+class AnyObject(_Words):
+    type: Literal["json_object"]
+
+    schema_: ClassVar[Json | None] = {"type": "object"}
+
+
+class NamedSchema(_Words):
+    """The last two say nothing here: a schema is always kept to."""
+
+    name: str
+    schema_: Json = Field(alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+
+class OfSchema(_Words):
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+    @property
+    def schema_(self) -> Json:
+        return self.json_schema.schema_
 
 
 class Asked(_Words):
@@ -78,6 +104,7 @@ class Asked(_Words):
     stream_options: StreamOptions | None = None
     top_k: int | None = None
     repetition_penalty: float | None = None
+    response_format: Annotated[AnyText | AnyObject | OfSchema, Field(discriminator="type")] | None = None
 
     n: Literal[1] | None = None
     presence_penalty: Literal[0] | None = None
@@ -87,7 +114,8 @@ class Asked(_Words):
 
     @property
     def options(self) -> Options:
-        said = {name: getattr(self, name) for name in Options.__annotations__}
+        said = {name: getattr(self, name, None) for name in Options.__annotations__}
+        said["schema"] = self.response_format and self.response_format.schema_
         return cast(Options, {name: value for name, value in said.items() if value is not None})
 
     @property
@@ -101,7 +129,6 @@ class Chat(Asked):
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = None
     logprobs: Literal[False] | None = None
-    response_format: ResponseFormat | None = None
     store: Literal[False] | None = None
 
     raw: ClassVar[bool] = False

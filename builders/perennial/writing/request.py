@@ -10,7 +10,7 @@ from typing import Any
 from perennial.errors import BadRequest
 from perennial.names import nearest
 
-MOST_STOPS, LONGEST_STOP = 8, 200
+MOST_STOPS, LONGEST_STOP, LONGEST_SCHEMA = 8, 200, 20_000
 WAY_OUT = (
     'ask with a text, with messages ([{"role": "user", "content": "…"}]), or with {"messages": …, "seed": 1}'
 )
@@ -21,8 +21,8 @@ Message = dict[str, str]
 class Options:
     """At most `max_tokens` of an answer. A `temperature` of 0 takes the likeliest token; `top_k` 0 and
     `top_p` 1 leave none out. `repetition_penalty` divides the logits of tokens that stand in the text (Keskar
-    et al., CTRL, arXiv:1909.05858). `stop` are strings that end it, and are not in it. With `stream` it comes
-    piece by piece."""
+    et al., CTRL, arXiv:1909.05858). `stop` are strings that end it, and are not in it. It is JSON of the
+    `schema`, where one is given. With `stream` it comes piece by piece."""
 
     max_tokens: int = 256
     temperature: float = 0.0
@@ -31,6 +31,7 @@ class Options:
     repetition_penalty: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    schema: str = ""
     stream: bool = False
 
     def streaming(self, wanted: bool) -> Options:
@@ -61,10 +62,12 @@ class Options:
         for stop in self.stop:
             if not 1 <= len(stop) <= LONGEST_STOP:
                 raise BadRequest(f"stop {stop[:40]!r} has {len(stop)} characters; give 1 to {LONGEST_STOP}")
+        if len(self.schema) > LONGEST_SCHEMA:
+            raise BadRequest(f"schema has {len(self.schema)} characters; the most is {LONGEST_SCHEMA}")
 
 
 _KINDS = {field.name: type(field.default) for field in fields(Options) if field.name != "stream"}
-"""What may be asked, and how it is said; what `stop` is may be a string as well."""
+"""What may be asked, and how it is kept; a `stop` may be said as a string too, a `schema` as an object."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Request:
         """What `read` reads, in one form: plain where it is no more than what a user says."""
         default = asdict(Options())
         changed = {name: value for name, value in asdict(self.options).items() if value != default[name]}
+        if self.options.schema:
+            changed["schema"] = json.loads(self.options.schema)
         if not (self.prompt or changed) and _is_plain(self.messages):
             return self.messages[0]["content"]
         asked = {"prompt": self.prompt} if self.prompt else {"messages": list(self.messages)}
@@ -168,13 +173,22 @@ def _options(said: dict[str, Any]) -> Options:
     for name, value in asked.items():
         if not _is(value, _KINDS[name]):
             raise BadRequest(f"{name} {str(value)[:80]} is no {_NAMES[_KINDS[name]]}")
+    if "schema" in asked:
+        asked["schema"] = json.dumps(asked["schema"])
     return Options(**{**asked, "stop": tuple(asked.get("stop", ()))})
 
 
-_NAMES = {int: "whole number", float: "number", tuple: "list of strings"}
+_NAMES = {
+    int: "whole number",
+    float: "number",
+    tuple: "list of strings",
+    str: "JSON schema, which is an object",
+}
 
 
 def _is(value: Any, kind: type) -> bool:
     if kind is tuple:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if kind is str:
+        return isinstance(value, dict)
     return isinstance(value, int | kind) and not isinstance(value, bool)

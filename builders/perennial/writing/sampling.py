@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from perennial.types import Array
+from perennial.writing.grammar import Grammar
 from perennial.writing.request import Options
 
 _MOST_CANDIDATES = 1024
@@ -20,12 +21,19 @@ took longer than a step of a small network."""
 class Sampler:
     """Of one text: the same seed and the same logits choose the same tokens, whoever is written beside it."""
 
-    def __init__(self, how: Options) -> None:
-        self._how = how
+    def __init__(self, how: Options, grammar: Grammar | None = None) -> None:
+        self._how, self._grammar = how, grammar
         self._random = np.random.default_rng(how.seed)
 
     def choose(self, logits: Array, written: Sequence[int]) -> int:
         """A token's number, of `logits` (vocabulary,) and of the tokens that stand in the text so far."""
+        if self._grammar is None:
+            return self._chosen(logits, written)
+        token = self._chosen(self._grammar.left(logits), written)
+        self._grammar.take(token)
+        return token
+
+    def _chosen(self, logits: Array, written: Sequence[int]) -> int:
         how = self._how
         if how.repetition_penalty != 1.0 and written:
             logits = _penalised(logits, np.unique(np.asarray(written)), how.repetition_penalty)

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 
 from perennial.errors import BadRequest, Unavailable
 from perennial.types import Array
+from perennial.writing.grammar import Grammar
 from perennial.writing.request import Options
 from perennial.writing.sampling import Sampler, log_share
 from perennial.writing.unfolding import Unfolding
@@ -94,8 +95,14 @@ class _Text:
 
 
 class Writer:
-    def __init__(self, decoder: Decoder, decode: Callable[[Sequence[int]], str]) -> None:
-        self._decoder, self._decode, self.length = decoder, decode, decoder.length
+    def __init__(
+        self,
+        decoder: Decoder,
+        decode: Callable[[Sequence[int]], str],
+        grammars: Callable[[str], Grammar | None] = lambda _: None,
+    ) -> None:
+        self._decoder, self._decode, self._grammars = decoder, decode, grammars
+        self.length = decoder.length
         self._waiting = deque[_Text]()
         self._texts: list[_Text] = []
         """By their slots: what is being written, and after that what is still read."""
@@ -107,10 +114,11 @@ class Writer:
         self._thread.start()
 
     def submit(self, asked: Asked) -> None:
-        """Raises `BadRequest` for a prompt that leaves no room, and `Unavailable` where too many wait."""
-        unfolding = Unfolding(self._decode, asked.how.stop)
-        text = _Text(asked, Sampler(asked.how), unfolding, [*asked.tokens])
-        require_room(text.tokens, self.length)
+        """Raises `BadRequest` for a prompt that leaves no room or a schema that is none, and `Unavailable`
+        where too many wait."""
+        require_room(asked.tokens, self.length)
+        sampler = Sampler(asked.how, self._grammars(asked.how.schema))
+        text = _Text(asked, sampler, Unfolding(self._decode, asked.how.stop), [*asked.tokens])
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
                 self._drop_who_left()
@@ -178,7 +186,12 @@ class Writer:
         for text in known:
             text.read += 1
         for text, said in zip(known, logits, strict=True):
-            token = text.sampler.choose(said, text.tokens)
+            try:
+                token = text.sampler.choose(said, text.tokens)
+            except Exception:
+                _log.exception("a text could not be written on")
+                self._end(text, "failed")
+                continue
             text.tokens.append(token)
             text.log_share += log_share(said, token)
             self._tell(text, token)

@@ -16,6 +16,7 @@ from perennial.encoders.moving import freeze, merge
 from perennial.errors import ConfigError
 from perennial.protocols import Session
 from perennial.types import DECODER, Example, Moving, Precision, Scores
+from perennial.writing.grammar import Grammars
 from perennial.writing.meaning import MEANING, word_vectors
 from perennial.writing.network import CausalModel, TorchDecoder, load, save, written
 from perennial.writing.request import Options, Request
@@ -130,7 +131,9 @@ class GenerateTask:
         save(model, folder / DECODER)
 
     def session(self, model: CausalModel) -> Session:
-        return WritingSession(Writer(TorchDecoder(model), model.chat.tokenizer.decode))
+        tokenizer = model.chat.tokenizer
+        grammars = Grammars(tokenizer.to_str(), model.ends)
+        return WritingSession(Writer(TorchDecoder(model), tokenizer.decode, grammars))
 
     def write_codec(
         self,
