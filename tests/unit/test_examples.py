@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perennial.tasks.generate.codec import GenerateCodec
-from perennial.types import FeedbackRow, Tensors, text_tensor
+from perennial.types import Array, FeedbackRow, Tensors, text_tensor
 from perennial.writing.examples import LEAST_TRUST, LONGEST, MOST, Examples
 from perennial.writing.meaning import Meaning, word_vectors
 from perennial.writing.request import Request
@@ -98,9 +98,15 @@ def test_what_is_no_example_is_not_kept(codec: GenerateCodec, told: FeedbackRow)
 
 
 def test_no_more_than_so_many_are_kept_the_newest_ones() -> None:
-    examples = Examples(lambda text: np.ones(1), len)
+    read = list[str]()
+
+    def meaning(text: str) -> Array:
+        read.append(text)
+        return np.ones(1)
+
+    examples = Examples(meaning, len)
     examples.take([row(str(number), "a", number) for number in range(MOST + 5)])
-    assert len(examples._kept) == MOST and next(iter(examples._kept)) == "5"
+    assert [*examples._kept] == read == [str(number) for number in range(5, MOST + 5)]
 
 
 def test_a_prompt_that_would_grow_too_long_goes_without(codec: GenerateCodec) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -83,10 +84,11 @@ class Examples:
         best = np.argsort(likeness)[-AT_ONCE:]
         return [shown[place] for place in best if likeness[place] >= least]
 
-    def _examples(self, rows: Sequence[FeedbackRow]) -> Iterator[Shown]:
-        for shown in filter(None, map(_shown, rows)):
-            if self._tokens(shown.asked) + self._tokens(shown.wanted) <= LONGEST:
-                yield shown
+    def _examples(self, rows: Sequence[FeedbackRow]) -> list[Shown]:
+        """Those of the newest rows: of older ones none would be kept."""
+        newest = filter(None, map(_shown, reversed(rows)))
+        short = (one for one in newest if self._tokens(one.asked) + self._tokens(one.wanted) <= LONGEST)
+        return [*islice(short, MOST)][::-1]
 
     def _stack(self) -> None:
         kept = [*self._kept.values()]
