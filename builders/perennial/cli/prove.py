@@ -41,7 +41,7 @@ def bench(
         str,
         typer.Argument(
             help="engines, compress, gates, serve, curves, peers, swap, feedback, head, learn, encoder, "
-            "rebuild, tag, embed, recommend, generate or mixed."
+            "rebuild, tag, embed, recommend, generate, taught or mixed."
         ),
     ],
     quick: Annotated[
