@@ -9,6 +9,8 @@ import ctypes
 import platform
 from pathlib import Path
 
+from perennial.errors import Broken
+
 _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h."""
 
@@ -40,6 +42,14 @@ def gpu_capability() -> tuple[int, int]:
     driver, device = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
     driver.cuDeviceGet(ctypes.byref(device), 0)
     return (_attribute(driver, _MAJOR, device), _attribute(driver, _MINOR, device))
+
+
+def copy_on_gpu(source: int, target: int, size: int) -> None:
+    """So many bytes, between two addresses of a GPU that this thread has used before; then they are there."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    failed = driver.cuMemcpyDtoD_v2(ctypes.c_uint64(target), ctypes.c_uint64(source), ctypes.c_size_t(size))
+    if failed := failed or driver.cuCtxSynchronize():
+        raise Broken(f"the GPU's driver copies nothing: error {failed} of CUDA's")
 
 
 def _attribute(driver: ctypes.CDLL, number: int, device: ctypes.c_int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 
 from perennial import plugins
+from perennial.engines._slots import Slots
 from perennial.engines.genai import GenAi
-from perennial.errors import BadRequest, Broken, ConfigError
+from perennial.errors import BadRequest, Broken, ConfigError, Unavailable
 from perennial.pipeline import Pipeline, request_of
 from perennial.tasks.generate.codec import GenerateCodec
-from perennial.types import Exported, Tensors
+from perennial.types import Array, Exported, Tensors
+from perennial.writing.network import TorchDecoder
 from tiny import tiny_chat, tiny_writer
 
 TEXTS = [f"{'text ' * (number % 5)}number {number}" for number in range(12)]
@@ -95,6 +98,45 @@ def test_in_float32_it_writes_what_the_network_writes(
             assert (ours["tokens"] == theirs["tokens"]).all() and (ours["finish"] == theirs["finish"]).all()
     session.close()
     network.close()
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("int8", 0.2), ("fp16", 0.05)])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_built_for_a_gpu_says_what_the_network_says(
+    exported: Exported,
+    task: Any,
+    checkpoint: Path,
+    tmp_path: Path,
+    precision: str,
+    rounded: float,
+    device: str,
+) -> None:
+    engine = GenAi(device="cuda")
+    if device == "cuda" and (reason := engine.runs_here()):
+        pytest.skip(reason)
+    slots = Slots(engine.build(exported, tmp_path, precision), 4, 200, 64, 1, device == "cuda")
+    network = TorchDecoder(task.load(checkpoint, []))
+
+    def near(said: Array, text: Sequence[int]) -> bool:
+        return said.dtype == np.float32 and np.abs(said - network.read(0, text, 0)).max() < rounded
+
+    first, second = [3, 5, 7, 9, 11], [4, 6, 8]
+    assert near(slots.read(0, first, 0), first) and near(slots.read(1, second, 0), second)
+    both = slots.step([12, 13], [5, 3])
+    assert near(both[0], [*first, 12]) and near(both[1], [*second, 13])
+    slots.move(1, 0, 4)
+    assert near(slots.step([14], [4])[0], [*second, 13, 14])
+    assert not near(slots.step([14], [4])[0], [*first, 12, 14])
+    slots.close()
+
+
+def test_a_machine_without_cuda_is_told_how_to_get_it(built: Path) -> None:
+    engine = GenAi(device="cuda")
+    if (reason := engine.runs_here()) is None:
+        pytest.skip("it has CUDA")
+    assert engine.available() == reason
+    with pytest.raises(Unavailable, match="does not open here: "):
+        engine.open(built, 1)
 
 
 def test_who_is_written_beside_others_is_written_as_alone(

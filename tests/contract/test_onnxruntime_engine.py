@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from perennial.engines.onnxruntime import CUDA, OnnxRuntime
+from perennial.engines._onnx_sessions import CUDA
+from perennial.engines.onnxruntime import OnnxRuntime
 from perennial.errors import Unavailable
 from perennial.types import Exported
 

@@ -12,11 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from perennial import machine
 from perennial.engines._building import Samples, require_known, whole
-from perennial.engines._onnx_sessions import CPU, open_file
+from perennial.engines._onnx_sessions import cuda_missing, open_file
 from perennial.engines._typed import typed
-from perennial.errors import Unavailable
 from perennial.quiet import quiet
 from perennial.types import BackendSpec, Exported, Runtime, Tensors
 
@@ -24,8 +22,6 @@ __all__ = ["OnnxRuntime"]
 
 FILENAME = "model.onnx"
 CALIBRATION_ROWS = 100
-CUDA = "CUDAExecutionProvider"
-_LIBRARIES = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
 
 
 class OnnxRuntime:
@@ -47,12 +43,12 @@ class OnnxRuntime:
         missing = [name for name in ("onnxruntime", "onnx") if find_spec(name) is None]
         if missing:
             return f"no {' and no '.join(missing)}: pip install 'perennial[train]'"
-        return _cuda_missing() if self._cuda else None
+        return cuda_missing() if self._cuda else None
 
     def runs_here(self) -> str | None:
         if find_spec("onnxruntime") is None:
             return "no onnxruntime: pip install 'perennial[onnxruntime]'"
-        return _cuda_missing() if self._cuda else None
+        return cuda_missing() if self._cuda else None
 
     def precisions(self) -> tuple[str, ...]:
         if self._cuda:
@@ -88,15 +84,7 @@ class OnnxSession:
     """Takes and gives numpy arrays: binding them beforehand saved nothing measurable."""
 
     def __init__(self, built: Path, threads: int, cuda: bool = False) -> None:
-        if cuda:
-            import onnxruntime
-
-            if reason := _cuda_missing():
-                raise Unavailable(f"{built} does not open here: {reason}")
-            onnxruntime.preload_dlls()  # CUDA and cuDNN as wheels are on no library path
-        self._session: Any = open_file(built, threads, (*([CUDA] if cuda else []), CPU))
-        if cuda and CUDA not in self._session.get_providers():  # it falls back without a word
-            raise Unavailable(f"{built} does not open on CUDA: {_LIBRARIES}")
+        self._session: Any = open_file(built, threads, cuda)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, tensors: Tensors) -> Tensors:
@@ -104,14 +92,6 @@ class OnnxSession:
 
     def close(self) -> None:
         del self._session
-
-
-def _cuda_missing() -> str | None:
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
-        return "this onnxruntime knows no CUDA: pip uninstall onnxruntime, then " + _LIBRARIES
-    return machine.gpu_missing()
 
 
 def _quantize(onnx: Path, built: Path, *, mixed: bool) -> None:
