@@ -50,7 +50,7 @@ def exported(task: Any, checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
     return Exported(folder, [], 256)
 
 
-@pytest.fixture(scope="module", params=["int8", "fp32"])
+@pytest.fixture(scope="module", params=["int4", "int8", "fp32"])
 def built(
     engine: GenAi,
     exported: Exported,
@@ -79,7 +79,7 @@ def test_it_makes_one_file_and_of_the_same_network_the_same(
     engine: GenAi, exported: Exported, built: Path, tmp_path: Path
 ) -> None:
     assert list(built.parent.iterdir()) == [built]
-    precision = "int8" if "int8" in str(built) else "fp32"
+    (precision,) = (name for name in engine.precisions() if built.parent.name.startswith(name))
     assert engine.build(exported, tmp_path, precision).read_bytes() == built.read_bytes()
 
 
