@@ -93,13 +93,12 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             notes.append(f"llama.cpp: {error}")
     picture = settings.folder.folder("reports") / "generate.png"
     draw_speed(rows, rivals, left.times_ms, picture)
-    parity = bundle.manifest["verdicts"][1]["figures"]
+    precision, parity = bundle.manifest["precision"], bundle.manifest["verdicts"][1]["figures"]
     figures: Figures = {
         **{f"{clients} clients" if clients > 1 else "1 client": row for clients, row in rows.items()},
         **{f"tokens/s, {name}, one at a time": speed for name, speed in rivals.items()},
         "ms until who goes away has made room": left.times_ms,
         "MB that those who went away left behind": left.kept_mb,
-        f"next tokens as the checkpoint's, {bundle.manifest['precision']}, of 1": parity["agreement"],
     }
     alone, eight, sixteen = (rows[clients]["tokens/s"] for clients in CLIENTS)
     stall_s = max(row["most ms"] for row in rows.values()) / 1e3
@@ -113,6 +112,7 @@ def run(settings: Settings, *, quick: bool = False) -> Report:
             Goal("ms until who goes away has made room, at most", left.times_ms["most"], 200.0, "<="),
             Goal("texts still written once all went away", left.still_written, 0, "=="),
             Goal("MB that those who went away left behind", left.kept_mb, MOST_LEFT_MB, "<="),
+            Goal(f"next tokens as the checkpoint's, {precision}, of 1", parity["agreement"], 0.95, ">="),
         ],
         [
             *notes,
