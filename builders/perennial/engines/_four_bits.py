@@ -9,12 +9,14 @@ times by how much its weights are too small. Embeddings and what makes logits of
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import NodeProto, helper, numpy_helper
 
 from perennial.types import Array
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 BLOCK = 32
 LOGITS = "logits"
@@ -41,12 +43,14 @@ class _Graph:
 
     def _taken(self, names: Collection[str], dimension: int) -> dict[str, Array]:
         """Of these those of which this dimension goes into blocks; they are not kept as they are."""
+        from onnx.numpy_helper import to_array
+
         fitting = [
             name
             for name in {*names} & {*self.kept}
             if len(self.kept[name].dims) == 2 and self.kept[name].dims[dimension] % BLOCK == 0
         ]
-        return {name: numpy_helper.to_array(self.kept.pop(name)) for name in fitting}
+        return {name: to_array(self.kept.pop(name)) for name in fitting}
 
     def add(self, node: NodeProto) -> None:
         if node.op_type == "Transpose" and node.input[0] in self._weights:
@@ -86,10 +90,14 @@ class _Graph:
         self._make("MatMulNBits", [node.input[0], *taken], output, **how)
 
     def _make(self, kind: str, taken: list[str], output: str, **how: Any) -> None:
-        self.nodes.append(helper.make_node(kind, taken, [output], name=f"{output}.{kind}", **how))
+        from onnx.helper import make_node
+
+        self.nodes.append(make_node(kind, taken, [output], name=f"{output}.{kind}", **how))
 
     def _keep(self, name: str, numbers: Array) -> str:
-        self.kept[name] = numpy_helper.from_array(np.ascontiguousarray(numbers), name)
+        from onnx.numpy_helper import from_array
+
+        self.kept[name] = from_array(np.ascontiguousarray(numbers), name)
         return name
 
 
