@@ -16,7 +16,7 @@ from flow.test_generating import TAUGHT
 from flow.workshops import SERVICE, TEACH
 from installation import Installation, installed
 from perennial_client import AsyncClient, BadRequest, Client, DeadlineExceeded, Feedback, Generated, NotFound
-from serving import within
+from serving import ATTEMPTS, within
 
 pytestmark = pytest.mark.e2e
 
@@ -158,14 +158,17 @@ def with_readers_s(running: Running) -> float:
 def test_who_goes_away_makes_room_at_once(running: Running, with_readers_s: float) -> None:
     """How soon, `bench generate` tells."""
     with Client(running[1]["grpc"], timeout=60) as client, ThreadPoolExecutor(16) as pool:
-        streams = [begun(client, number) for number in range(16)]
-        list(pool.map(next, streams))
-        assert gauge(running, "writing") > 1
-        began = time.monotonic()
-        for stream in streams:
-            stream.close()  # type: ignore[attr-defined]
-        assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
-        assert time.monotonic() - began < with_readers_s / 2
+
+        def soon() -> bool:
+            streams = [begun(client, number) for number in range(16)]
+            list(pool.map(next, streams))
+            written, began = gauge(running, "writing"), time.monotonic()
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]
+            assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
+            return written > 1 and time.monotonic() - began < with_readers_s / 2
+
+        assert any(soon() for _ in range(ATTEMPTS))
         assert client.generate(SERVICE, "hello", max_tokens=4).finish_reason
 
 
@@ -179,10 +182,13 @@ def test_whose_time_runs_out_makes_room(running: Running, with_readers_s: float)
             except DeadlineExceeded:
                 return True
 
-        began = time.monotonic()
-        assert sum(pool.map(read, range(16))) > 1
-        assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
-        assert time.monotonic() - began < with_readers_s * 3 / 4
+        def soon() -> bool:
+            began = time.monotonic()
+            ran_out = sum(pool.map(read, range(16)))
+            assert within(10, lambda: gauge(running, "writing") == gauge(running, "waiting") == 0)
+            return ran_out > 1 and time.monotonic() - began < with_readers_s * 3 / 4
+
+        assert any(soon() for _ in range(ATTEMPTS))
 
 
 def gauge(running: Running, what: str) -> float:
