@@ -13,20 +13,13 @@ import httpx
 import pytest
 
 from flow.test_generating import TAUGHT
-from flow.workshops import SERVICE, TEACH
+from flow.workshops import SERVICE, TEACH, TONE, TONES
 from installation import Installation, installed
 from perennial_client import AsyncClient, BadRequest, Client, DeadlineExceeded, Feedback, Generated, NotFound
 from serving import ATTEMPTS, within
 
 pytestmark = pytest.mark.e2e
 
-TONES = ("warm", "cold")
-TONE = {
-    "type": "object",
-    "properties": {"tone": {"enum": [*TONES]}},
-    "required": ["tone"],
-    "additionalProperties": False,
-}
 Running = tuple[Installation, dict[str, str]]
 
 

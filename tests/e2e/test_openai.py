@@ -15,7 +15,7 @@ import openai
 import psutil
 import pytest
 
-from flow.workshops import SERVICE, TEACH
+from flow.workshops import SERVICE, TEACH, TONE, TONES
 from installation import Installation, installed
 from perennial_client import Client
 from serving import ATTEMPTS, within
@@ -88,19 +88,17 @@ def test_a_conversation_streams(theirs: openai.OpenAI, ours: Client) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_answer_keeps_to_a_schema(theirs: openai.OpenAI, stream: bool) -> None:
-    schema = {"type": "object", "properties": {"tone": {"enum": ["warm", "cold"]}}, "required": ["tone"]}
-    schema["additionalProperties"] = False
     told = theirs.chat.completions.create(
         model=SERVICE,
         messages=HELLO,
         stream=stream,
-        response_format={"type": "json_schema", "json_schema": {"name": "a_tone", "schema": schema}},
+        response_format={"type": "json_schema", "json_schema": {"name": "a_tone", "schema": TONE}},
     )
     if isinstance(told, openai.Stream):
         text = "".join(part.choices[0].delta.content or "" for part in told)
     else:
         text = told.choices[0].message.content or ""
-    assert json.loads(text)["tone"] in ("warm", "cold")
+    assert json.loads(text)["tone"] in TONES
 
 
 def test_a_text_is_gone_on_with(theirs: openai.OpenAI, ours: Client) -> None:

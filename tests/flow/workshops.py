@@ -18,6 +18,14 @@ from perennial.types import Example, FeedbackRow, Job, Lease, NewFeedback
 from tiny import LABELS, TONED, spoken, tiny_examples, tiny_queries, tiny_spans, tiny_writer, wanting
 
 SERVICE = "tone"
+TONES = ("warm", "cold")
+TONE = {
+    "type": "object",
+    "properties": {"tone": {"enum": [*TONES]}},
+    "required": ["tone"],
+    "additionalProperties": False,
+}
+"""A schema."""
 TRAINING = TrainingSettings(
     epochs=16,
     batch_size=8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -262,9 +262,8 @@ def _running(settings: Settings) -> str:
     return running.grpc_url
 
 
-def _json(file: Path) -> Json:
+def _json(file: Path) -> Any:
     try:
-        said: Json = json.loads(file.read_text("utf-8"))
+        return json.loads(file.read_text("utf-8"))
     except ValueError as error:
         raise BadRequest(f"{str(file)!r} is no JSON: {error}") from None
-    return said

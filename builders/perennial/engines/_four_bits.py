@@ -38,6 +38,7 @@ class _Graph:
     def __init__(self, graph: Any) -> None:
         self.nodes: list[NodeProto] = []
         self.kept = {one.name: one for one in graph.initializer}
+        self._summed = set[str]()
         self._weights = self._taken([node.input[1] for node in graph.node if node.op_type == "MatMul"], 0)
         self._tables = self._taken([node.input[0] for node in graph.node if node.op_type == "Gather"], 1)
 
@@ -73,15 +74,22 @@ class _Graph:
 
     def _multiply_by_four_bits(self, node: NodeProto) -> None:
         numbers, scales, least = _four(_blocks(self._weights[node.input[1]].T))
-        blocks = scales.shape[1]
-        sums, product = f"{node.input[0]}.sums", f"{node.name}.product"
-        if all(sums not in other.output for other in self.nodes):
-            of_blocks = np.kron(np.eye(blocks, dtype=np.float32), np.ones((BLOCK, 1), np.float32))
-            self._make("MatMul", [node.input[0], self._keep(f"blocks.{blocks}", of_blocks)], sums)
+        sums, product = self._sums(node.input[0], scales.shape[1]), f"{node.name}.product"
         self._multiply(node, 4, numbers, scales, product)
         lacking = self._keep(f"{node.name}.lacking", (least + 8 * scales).T)
         self._make("MatMul", [sums, lacking], f"{node.name}.rest")
         self._make("Add", [product, f"{node.name}.rest"], node.output[0])
+
+    def _sums(self, of: str, blocks: int) -> str:
+        """Of what comes in, block by block: made once for all that take it."""
+        sums, ones = f"{of}.sums", f"blocks.{blocks}"
+        if ones not in self.kept:
+            each = np.ones((BLOCK, 1), np.float32)
+            self._keep(ones, np.kron(np.eye(blocks, dtype=np.float32), each))
+        if sums not in self._summed:
+            self._make("MatMul", [of, ones], sums)
+            self._summed.add(sums)
+        return sums
 
     def _multiply(self, node: NodeProto, bits: int, numbers: Array, scales: Array, output: str) -> None:
         count, blocks = scales.shape

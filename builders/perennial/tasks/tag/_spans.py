@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -72,7 +73,8 @@ def columns(label: Label, words: Array, classes: Sequence[str]) -> Array:
     return found
 
 
-def may_follow(classes: Sequence[str]) -> Array:
+@cache
+def may_follow(classes: tuple[str, ...]) -> Array:
     """(classes, classes) of bool: whether the second may follow the first: a span has one label. After no
     span `I-` may come too, as there are checkpoints whose spans all begin with it."""
     return np.array(
@@ -83,10 +85,10 @@ def may_follow(classes: Sequence[str]) -> Array:
     )
 
 
-def likeliest(probabilities: Array, allowed: Array) -> Array:
+def likeliest(probabilities: Array, classes: tuple[str, ...]) -> Array:
     """(words,): the likeliest columns, by their probabilities (words, classes), of which each may follow the
     one before (Viterbi, 1967)."""
-    best = probabilities.argmax(axis=1)
+    best, allowed = probabilities.argmax(axis=1), may_follow(classes)
     if allowed[best[:-1], best[1:]].all():
         return np.asarray(best)
     logs = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))

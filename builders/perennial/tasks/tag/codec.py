@@ -24,7 +24,6 @@ from perennial.tasks.tag._spans import (
     Span,
     columns,
     likeliest,
-    may_follow,
     names_of,
     parsed,
     spans,
@@ -63,7 +62,6 @@ class TagCodec:
         self.outputs = len(self.classes)
         self.told_apart = (*names_of(self.classes), ELSEWHERE)
         self.signature = _signature(len(self.classes), self.feature_size)
-        self._allowed = may_follow(self.classes)
         self._head: Array | None = None
 
     def check(self, request: Tensors) -> None:
@@ -152,7 +150,7 @@ class TagCodec:
 
     def _found(self, probabilities: Array, of_text: Array) -> list[_Found]:
         """The spans of a text, of whose words these are the probabilities (words, classes) and the places."""
-        best = likeliest(probabilities, self._allowed)
+        best = likeliest(probabilities, self.classes)
         sure = probabilities[np.arange(len(best)), best]
         made = spans([self.classes[column] for column in best.tolist()], of_text)
         summed = np.concatenate([[0.0], np.cumsum(sure)]).tolist()

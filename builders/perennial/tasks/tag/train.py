@@ -23,7 +23,6 @@ from perennial.tasks.tag._spans import (
     classes_of,
     columns,
     likeliest,
-    may_follow,
     names_of,
     parsed,
     spans,
@@ -71,7 +70,7 @@ class TagTask(EncoderTask):
         found = words(placed.windows)
         first = begin(found)
         likely = logits[torch.from_numpy(first)].softmax(1).numpy()
-        classes = [model.labels[column] for column in likeliest(likely, may_follow(model.labels))]
+        classes = [model.labels[column] for column in likeliest(likely, model.labels)]
         return written(Label(tuple(span for span, _ in spans(classes, found[first]))))
 
     def judged(self, model: Encoder, said: Sequence[str], examples: Sequence[Example]) -> Scores:  # noqa: ARG002
