@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from perennial import plugins
@@ -81,6 +82,7 @@ def test_it_makes_one_file_and_of_the_same_network_the_same(
     assert list(built.parent.iterdir()) == [built]
     (precision,) = (name for name in engine.precisions() if built.parent.name.startswith(name))
     assert engine.build(exported, tmp_path, precision).read_bytes() == built.read_bytes()
+    assert "+" not in onnx.load(built).producer_version, "nor does it hang on where it is called"
 
 
 def test_in_float32_it_writes_what_the_network_writes(

@@ -118,4 +118,6 @@ def _write_as_one(made: Path, file: Path, *, four_bits: bool) -> None:
         TOKENIZER: (made / "tokenizer.json").read_text("utf-8"),
     }
     onnx.helper.set_model_props(graph, told)
+    # The builder adds the commit of whatever repository it is called in, be it this one or a user's.
+    graph.producer_version = graph.producer_version.partition("+")[0]
     file.write_bytes(graph.SerializeToString(deterministic=True))
