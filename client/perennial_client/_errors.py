@@ -36,6 +36,10 @@ _WAY_OUT = {
 }
 
 
+_OTHER_TASK = (
+    "the service is of another task; ask by its own: predict, tag, search, embed, recommend or generate"
+)
+
 _IN_WORDS: Mapping[str, type[PerennialClientError]] = {
     "unknown model": NotFound,
     "wait to be written": Unavailable,
@@ -55,7 +59,8 @@ def unanswered(url: str) -> PerennialClientError:
 
 
 def failure(kind: type[PerennialClientError], url: str, reason: str) -> PerennialClientError:
-    """An error of `kind`. For a bad request or a conflict the server's `reason` has the way out."""
-    way_out = _WAY_OUT.get(kind)
+    """An error of `kind`. For a bad request or a conflict the server's `reason` has the way out, but where
+    Triton itself refuses what a service of another task would take."""
+    way_out = _OTHER_TASK if "unexpected inference" in reason else _WAY_OUT.get(kind)
     said = f"{url}: {reason.strip()}"
     return kind(f"{said.rstrip('.')}; {way_out}" if way_out else said)

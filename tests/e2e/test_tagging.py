@@ -100,6 +100,12 @@ def _span(row: Any) -> Span:
     return Span(start, end, name)
 
 
+def test_who_asks_as_of_another_task_is_told_the_way(client: Client) -> None:
+    for ask in (client.predict, client.search, client.recommend):
+        with pytest.raises(BadRequest, match="of another task; ask by its own: predict, tag, search"):
+            ask(SERVICE, NEW)
+
+
 def test_what_is_wrong_with_spans_is_told(client: Client) -> None:
     answer = client.tag(SERVICE, NEW)
     for label, said in (
