@@ -234,6 +234,17 @@ class Trainable(Protocol):
         in [0, 1] under which no label is given."""
 
 
+class Writing(Trainable, Protocol):
+    """A task whose answers are written."""
+
+    def recite(self, model: Module, examples: Sequence[Example]) -> tuple[Array, Array]:
+        """Of each example `score`'s likelihood, and the share of its text's tokens that are the likeliest
+        where they stand: of 1 the network would write that text itself. (examples,) in [0, 1], twice."""
+
+    def margins(self, model: Module, examples: Sequence[Example]) -> Array:
+        """`compared`'s margins, quickly: (compared examples,)."""
+
+
 class Searching(Trainable, Protocol):
     """A task whose answers are among documents that it was given."""
 

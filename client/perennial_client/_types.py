@@ -97,8 +97,8 @@ class Generated:
 
     @property
     def liked(self) -> Wanted:
-        """Feedback that it is fine as it is; not of a piece."""
-        return Wanted(self.completion)
+        """Feedback that it is fine as it is, as far as it went; not of a piece."""
+        return Wanted(self.completion, goes_on=self.finish_reason == "length")
 
     def disliked(self, wanted: str | None = None) -> Wanted:
         """Feedback that it is wrong, and what would have been right; not of a piece."""
@@ -241,10 +241,11 @@ class Judged:
 @dataclass(frozen=True)
 class Wanted:
     """What a user says of an answer that was written: the text that he `wanted`, one that he `rejected`, or
-    both."""
+    both; `goes_on` where the wanted text is the beginning of a longer one."""
 
     wanted: str | None = None
     rejected: str | None = None
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -342,5 +343,7 @@ def _written(label: Said) -> str:
 
 def _plain(part: Span | Judged | Wanted) -> dict[str, object]:
     if isinstance(part, Judged | Wanted):
-        return {name: value for name, value in asdict(part).items() if value is not None}
+        return {
+            name: value for name, value in asdict(part).items() if value is not None and value is not False
+        }
     return {"start": part.start, "end": part.end, "label": part.label or None}

@@ -139,7 +139,7 @@ def prepared(name: str, task: Any, model: Any, old: Sequence[Example] = OLD) -> 
     return strategy
 
 
-@pytest.mark.parametrize("name", ["sgd", "finetune", "replay", "replay_balanced", "dpo"])
+@pytest.mark.parametrize("name", ["sgd", "finetune", "replay", "replay_balanced"])
 def test_most_learn_the_tasks_own_loss(name: str, task: Any, model: Any) -> None:
     batch = [*NEW, *OLD]
     assert value(prepared(name, task, model).loss(task, model, batch)) == value(task.loss(model, batch))
@@ -225,11 +225,60 @@ def test_dpo_makes_the_wanted_answer_likelier_than_the_rejected_one(writer: tupl
     assert value(task.compared(model, [pair])[1]) > value(before) + 1
 
 
-def test_a_model_tells_how_often_it_prefers_what_its_users_do(writer: tuple[Any, Any]) -> None:
+def test_dpo_holds_what_is_remembered_to_what_the_serving_release_says(writer: tuple[Any, Any]) -> None:
+    """Nothing at first, whatever the label; then the more the farther it went."""
     task, model = writer
-    texts = [Example("is it?", json.dumps({"wanted": one, "rejected": other})) for one, other in ("ab", "ba")]
-    assert task.score(model, texts).metrics["preferred"] == 0.5
-    assert "preferred" not in task.score(model, [Example("is it?", "yes")]).metrics
+    fresh, old = Example("is it?", "yes"), Example("and now?", json.dumps({"wanted": "now", "goes_on": True}))
+    strategy = learner("dpo")
+    strategy.prepare(task, model, [fresh], [old, Example("what?", json.dumps({"rejected": "no"}))])
+    assert value(strategy.loss(task, model, [old])) == pytest.approx(0.0, abs=1e-5)
+    assert value(strategy.loss(task, model, [fresh, old])) == pytest.approx(
+        value(task.loss(model, [fresh])) / 2
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(5):
+        optimizer.zero_grad()
+        task.loss(model, [fresh]).backward()
+        optimizer.step()
+    away = value(strategy.loss(task, model, [old]))
+    for _ in range(5):
+        optimizer.zero_grad()
+        strategy.loss(task, model, [old]).backward()
+        optimizer.step()
+    assert 0 < value(strategy.loss(task, model, [old])) < away / 2
+
+
+def test_what_is_corrected_is_held_to_nothing(writer: tuple[Any, Any]) -> None:
+    task, model = writer
+    old, fresh = Example("is it?", "yes"), Example("is it?", "no")
+    strategy = learner("dpo")
+    strategy.prepare(task, model, [fresh], [old])
+    assert value(strategy.loss(task, model, [fresh])) == pytest.approx(value(task.loss(model, [fresh])))
+
+
+def test_a_text_that_goes_on_is_not_taught_to_end(writer: tuple[Any, Any]) -> None:
+    task, model = writer
+    whole, begun = Example("is it?", "yes"), Example("is it?", json.dumps({"wanted": "yes", "goes_on": True}))
+    assert task.pieces(model, [whole, begun]) == [
+        len(task.columns(model, [whole])),
+        task.pieces(model, [begun])[0],
+    ]
+    assert task.pieces(model, [whole])[0] == task.pieces(model, [begun])[0] + 1
+    assert task.columns(model, [whole])[-1] == model.ends[0]
+    assert len(task.logits(model, [whole, begun])) == sum(task.pieces(model, [whole, begun]))
+
+
+def test_what_a_model_would_write_itself_it_recites(writer: tuple[Any, Any]) -> None:
+    task, model = writer
+    likely, right = task.recite(model, [Example("is it?", "yes"), Example("is it?", "no")])
+    assert likely.shape == right.shape == (2,) and (likely > 0).all() and (right < 1).all()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(40):
+        optimizer.zero_grad()
+        task.loss(model, [Example("is it?", "yes")]).backward()
+        optimizer.step()
+    likelier, right = task.recite(model, [Example("is it?", "yes"), Example("is it?", "no")])
+    assert right[0] == 1 > right[1] and likelier[0] > likely[0]
 
 
 def test_what_is_only_rejected_teaches_nothing_by_itself(writer: tuple[Any, Any]) -> None:

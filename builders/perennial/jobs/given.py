@@ -2,7 +2,7 @@
 
 Nothing is trained or judged. Texts are made up: they hold its head in place, its engine is measured with
 them, and, unless they have a sense, what is taught later takes their place. Of those that a writing model
-makes up, most are golden: what it said to them is what a later release must not unlearn. Leaves the other
+makes up, a third are golden: what it said to them is what a later release must not unlearn. Leaves the other
 steps to the rebuild.
 """
 
@@ -35,7 +35,7 @@ def take(run: Run, base: Bundle | None) -> Result:
     further = {*run.settings.labels, *payload.get("labels", ())}.difference(known)
     labels = sorted({*known, *further})
     made_up = task.made_up(task.load(Path(payload["from"]), labels, further), COUNT, run.settings.seed)
-    judging = len(made_up) * 2 // 3 if labels_of(payload["task"]).writes else 0
+    judging = len(made_up) // 3 if labels_of(payload["task"]).writes else 0
     with run.fresh("snapshot") as folder:
         data.write(folder / "golden.jsonl", made_up[:judging])
         data.write(folder / "old.jsonl", made_up[judging:])

@@ -1,57 +1,108 @@
-"""What a candidate that writes has unlearned: how much less likely than what serves it holds the texts that
-judge every release, token by token."""
+"""What a candidate that writes has unlearned, and whether it learned what is preferred: by how likely both
+sides' checkpoints hold texts, token by token."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any, cast
 
 import numpy as np
+from scipy.stats import binomtest
 
+from perennial.gates._findings import Finding, below, verdict
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import trainable
 from perennial.split import LEAST_TEXTS
-from perennial.types import Array, Bundle, Example, Outcome, Verdict
+from perennial.task_protocol import Writing
+from perennial.types import Array, Bundle, Example, Verdict
 
-GATE = "perplexity"
+GATE = "regression"
+
+
+@dataclass(frozen=True)
+class Recital:
+    """Of the golden texts how likely each is, by the token, and the share of its tokens that are the
+    likeliest: (texts,) in [0, 1], twice. And by how much the wanted answers of held-out feedback are likelier
+    than the rejected ones, in logarithms: (compared,)."""
+
+    likely: Array
+    right: Array
+    margins: Array
+
+    @property
+    def exact(self) -> Array:
+        exact: Array = self.right == 1.0
+        return exact
+
+
+@dataclass(frozen=True)
+class Limits:
+    perplexity: float
+    flips: float
+    alpha: float
 
 
 def judge(run: Run, base: Bundle) -> Verdict:
-    """By the ratio of the perplexities of the checkpoints on the golden texts, candidate over serving, which
-    must surely be no more than 1 and the `perplexity_margin`."""
-    golden, margin = run.read("golden"), run.settings.perplexity_margin
+    golden, settings = run.read("golden"), run.settings
     if len(golden) < LEAST_TEXTS:
         reason = f"golden: {len(golden)} texts, and at least {LEAST_TEXTS} are needed"
         return Verdict(GATE, "inconclusive", reason, {})
-    run.report("quality", 0, 0, f"perplexity of {len(golden)} texts")
+    run.report("quality", 0, 0, f"how likely {len(golden)} texts are")
     ours, theirs = (
-        _logarithms(run, folder, golden)
+        _recital(run, folder, golden)
         for folder in (run.folder / "train/checkpoint", base.folder / "checkpoint")
     )
-    return compared(ours, theirs, margin, run.settings.alpha)
+    return compared(ours, theirs, Limits(settings.perplexity_margin, settings.most_flips, settings.alpha))
 
 
-def compared(ours: Array, theirs: Array, margin: float, alpha: float) -> Verdict:
-    """Of the logarithms of how likely each side holds each text, by the token: (texts,)."""
-    low, high = _interval(theirs - ours, alpha)
-    outcome: Outcome = "pass" if high <= margin else "fail" if low > margin else "inconclusive"
-    reason = f"perplexity grows by [{low:+.1%}, {high:+.1%}], and at most {margin:.1%} is allowed"
-    figures = {
-        "golden.perplexity.candidate": math.exp(-ours.mean()),
-        "golden.perplexity.serving": math.exp(-theirs.mean()),
-        "golden.perplexity.low": low,
-        "golden.perplexity.high": high,
-    }
-    return Verdict(GATE, outcome, reason, figures)
+def compared(ours: Recital, theirs: Recital, limits: Limits) -> Verdict:
+    """Passes where the perplexity surely grows by no more than its limit, and where no more than theirs are
+    worse off of the texts that the baseline would write word by word, and of the pairs of answers."""
+    growth = _interval(_logarithms(theirs) - _logarithms(ours), limits.alpha)
+    exact = ours.exact[theirs.exact]
+    towards = ours.margins > theirs.margins  # the implicit reward (Rafailov et al., arXiv:2305.18290)
+    findings = [
+        below("growth of the perplexity", *growth, limits.perplexity),
+        _lost("share of texts written word by word that no longer are", exact, limits.flips, limits.alpha),
+        _lost("share of pairs that moved away from the wanted answer", towards, 0.5, limits.alpha),
+    ]
+    return verdict(GATE, findings, _figures(ours, theirs, growth))
 
 
-def _logarithms(run: Run, checkpoint: Path, golden: Sequence[Example]) -> Array:
-    """Of how likely each text is, by the token: (texts,)."""
-    task = trainable(run.task)
-    likely = task.score(task.load(checkpoint, run.job.steps["snapshot"]["labels"]), golden).correct
-    logarithms: Array = np.log(np.maximum(likely, 1e-12))
+def _lost(what: str, kept: Array, limit: float, alpha: float) -> Finding:
+    """Few can fail a candidate, but not hold it up; by Clopper and Pearson's interval."""
+    if not len(kept):
+        return Finding("pass", f"{what}: there are none")
+    share = binomtest(int((~kept).sum()), len(kept)).proportion_ci(1 - 2 * alpha)
+    found = below(what, share.low, share.high, limit)
+    few = found.outcome == "inconclusive" and len(kept) < LEAST_TEXTS
+    return Finding("pass", found.reason) if few else found
+
+
+def _figures(ours: Recital, theirs: Recital, growth: tuple[float, float]) -> dict[str, float]:
+    figures = dict(zip(("golden.perplexity.low", "golden.perplexity.high"), growth, strict=True))
+    for side, one in (("candidate", ours), ("serving", theirs)):
+        figures[f"golden.perplexity.{side}"] = math.exp(-_logarithms(one).mean())
+        figures[f"golden.next_tokens.{side}"] = float(one.right.mean())
+        figures[f"golden.exact.{side}"] = float(one.exact.mean())
+    if len(ours.margins):
+        figures["fresh.preferred"] = float((ours.margins > theirs.margins).mean())
+    return figures
+
+
+def _recital(run: Run, checkpoint: Path, golden: Sequence[Example]) -> Recital:
+    task = cast(Writing, trainable(run.task))
+    model: Any = task.load(checkpoint, run.job.steps["snapshot"]["labels"])
+    likely, right = task.recite(model, golden)
+    return Recital(likely, right, task.margins(model, run.read("fresh")))
+
+
+def _logarithms(one: Recital) -> Array:
+    logarithms: Array = np.log(np.maximum(one.likely, 1e-12))
     return logarithms
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer
@@ -23,6 +23,14 @@ from perennial.writing.request import Request
 MOST_TOKENS = 1024
 """Of a text that is learned; the beginning of a longer one is left out."""
 _AT_ONCE = 32
+
+
+class Said(NamedTuple):
+    """What a request (`text`) is answered with, and whether the answer `ends` there."""
+
+    text: str
+    answer: str
+    ends: bool = True
 
 
 class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
@@ -49,12 +57,21 @@ class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
     def length(self) -> int:
         return int(getattr(self.network.config, "max_position_embeddings", None) or MOST_TOKENS)
 
-    def log_shares(self, texts: Sequence[tuple[str, str]]) -> list[Tensor]:
-        """For each request and answer the logarithms of the probabilities of its tokens, the end with them:
-        (tokens of the answer,). Differentiable."""
-        if not texts:
+    def log_shares(self, said: Sequence[Said]) -> list[Tensor]:
+        """Of each answer the logarithms of the probabilities of its tokens: (tokens,). Differentiable."""
+        rows = [self._tokens(one) for one in said]
+        answers = [torch.tensor(answer, device=self.device) for _, answer in rows]
+        return [
+            shares.log_softmax(-1).gather(1, answer[:, None])[:, 0]
+            for shares, answer in zip(self.logits(said), answers, strict=True)
+        ]
+
+    def logits(self, said: Sequence[Said]) -> list[Tensor]:
+        """Of each answer what the network says at its places: (tokens, vocabulary), float32.
+        Differentiable."""
+        if not said:
             return []
-        rows = [self._answered(*text) for text in texts]
+        rows = [self._tokens(one) for one in said]
         ids = nn.utils.rnn.pad_sequence(
             [torch.tensor(prompt + answer) for prompt, answer in rows], batch_first=True
         )
@@ -63,18 +80,18 @@ class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         )
         ids = ids.to(self.device)
         hidden = self.network.base_model(input_ids=ids, attention_mask=mask.to(self.device)).last_hidden_state
-        found = []
-        for row, (prompt, answer) in enumerate(rows):
-            here = slice(len(prompt) - 1, len(prompt) + len(answer) - 1)
-            shares = self.network.lm_head(hidden[row, here]).float().log_softmax(-1)
-            found.append(shares.gather(1, ids[row, len(prompt) : len(prompt) + len(answer), None])[:, 0])
-        return found
-
-    def _answered(self, text: str, answer: str) -> tuple[list[int], list[int]]:
-        wanted = [*self.chat.tokenizer.encode(answer, add_special_tokens=False).ids, self.ends[0]][
-            : MOST_TOKENS // 2
+        return [
+            self.network.lm_head(hidden[row, len(prompt) - 1 : len(prompt) + len(answer) - 1]).float()
+            for row, (prompt, answer) in enumerate(rows)
         ]
-        return self.chat.tokens(Request.read(text))[-MOST_TOKENS // 2 :], wanted
+
+    def tokens(self, said: Said) -> list[int]:
+        """Of the answer, the end with them where it ends."""
+        ids = self.chat.tokenizer.encode(said.answer, add_special_tokens=False).ids
+        return [*ids, *(self.ends[:1] if said.ends else [])][: MOST_TOKENS // 2]
+
+    def _tokens(self, said: Said) -> tuple[list[int], list[int]]:
+        return self.chat.tokens(Request.read(said.text))[-MOST_TOKENS // 2 :], self.tokens(said)
 
 
 def load(checkpoint: Path) -> CausalModel:

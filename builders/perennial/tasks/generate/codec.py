@@ -22,7 +22,6 @@ from perennial.types import Array, Example, FeedbackRow, Scores, Signature, Tens
 from perennial.writing.chat import FILES, Chat
 from perennial.writing.examples import Examples
 from perennial.writing.meaning import MEANING, Meaning
-from perennial.writing.overlap import overlap
 from perennial.writing.request import Request
 from perennial.writing.wanted import Wanted
 
@@ -101,7 +100,7 @@ class GenerateCodec:
         """How much of the wanted words is answered, and the other way round: `overlap`; of a text that is
         rejected alone, how little."""
         wanted = [Wanted.read(example.label) for example in examples]
-        alike = [one.score(overlap(said, one.text)) for said, one in zip(_said(answers), wanted, strict=True)]
+        alike = [one.alike(said) for said, one in zip(_said(answers), wanted, strict=True)]
         correct: Array = np.array(alike)
         return Scores({"exact": float((correct == 1.0).mean()), "overlap": float(correct.mean())}, correct)
 

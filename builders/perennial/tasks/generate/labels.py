@@ -48,13 +48,11 @@ class GenerateLabels:
     def parts(self, label: str) -> Mapping[str, str]:
         """What is wanted, and what is rejected: different people may say so."""
         said = Wanted.read(label)
-        parts = {"wanted": said.wanted and Wanted(said.wanted), "rejected": Wanted(None, said.rejected)}
-        return {name: part.label for name, part in parts.items() if part and part != Wanted(None)}
+        parts = {"wanted": Wanted(said.wanted, None, said.goes_on), "rejected": Wanted(None, said.rejected)}
+        return {name: part.label for name, part in parts.items() if part.text}
 
     def whole(self, parts: Iterable[str]) -> str:
         said = [Wanted.read(part) for part in parts]
-        wanted, rejected = (
-            next((text for text in texts if text is not None), None)
-            for texts in ([one.wanted for one in said], [one.rejected for one in said])
-        )
-        return Wanted(wanted, rejected).label
+        wanted = next((one for one in said if one.wanted is not None), Wanted(None))
+        rejected = next((one.rejected for one in said if one.rejected is not None), None)
+        return replace(wanted, rejected=rejected).label

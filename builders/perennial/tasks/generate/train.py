@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,11 @@ from torch import Tensor
 
 from perennial.encoders.any_task import multiplies_in_bfloat16
 from perennial.encoders.moving import freeze, merge
-from perennial.errors import ConfigError
 from perennial.protocols import Session
-from perennial.types import DECODER, Example, Moving, Precision, Scores
+from perennial.types import DECODER, Array, Example, Moving, Precision, Scores
 from perennial.writing.grammar import Grammars
 from perennial.writing.meaning import MEANING, word_vectors
-from perennial.writing.network import CausalModel, TorchDecoder, load, save, written
+from perennial.writing.network import CausalModel, Said, TorchDecoder, load, save, written
 from perennial.writing.request import Options, Request
 from perennial.writing.session import WritingSession
 from perennial.writing.wanted import Wanted
@@ -26,13 +26,12 @@ from perennial.writing.writer import Writer
 
 __all__ = ["GenerateTask"]
 
-MADE_UP_TEXTS, ASKED_TOKENS, ANSWERED_TOKENS = 96, 24, 24
+MADE_UP_TEXTS, ASKED_TOKENS, ANSWERED_TOKENS = 192, 24, 48
 ITSELF = "itself"
 """The source of what a model made up, which unlike words without a sense is worth being kept up."""
 TRAINING = MappingProxyType(
     {"trainable": "lora", "learning_rate": 2e-3, "batch_size": 8, "epochs": 4, "balance": 0.0, "threads": 0}
 )
-NO_LOGITS = "what generates tells no labels apart; choose the learner finetune or replay"
 
 
 class GenerateTask:
@@ -60,10 +59,11 @@ class GenerateTask:
         texts = [decode(row) for row in written(model, [ids] * count, ASKED_TOKENS, seed)]
         requests = [_asking(text) if asking else _going_on(text) for text in texts if text.strip()]
         answers = written(model, [model.chat.tokens(request) for request in requests], ANSWERED_TOKENS, seed)
+        said = [Wanted(decode(answer), goes_on=len(answer) == ANSWERED_TOKENS) for answer in answers]
         return [
-            Example(request.text, decode(answer), source=ITSELF)
-            for request, answer in zip(requests, answers, strict=True)
-            if answer
+            Example(request.text, one.label, source=ITSELF)
+            for request, one in zip(requests, said, strict=True)
+            if one.text.strip()
         ]
 
     def save(self, model: CausalModel, folder: Path) -> None:
@@ -72,33 +72,29 @@ class GenerateTask:
     def loss(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
         """Minus the log of the probability of what is wanted: of each example the mean over its tokens,
         weighted; averaged over those that want something."""
-        said = [Wanted.read(example.label) for example in batch]
-        wanted = [
-            (example, one.wanted) for example, one in zip(batch, said, strict=True) if one.wanted is not None
-        ]
-        shares = model.log_shares([(example.text, text) for example, text in wanted])
-        return _loss(shares, [example.weight for example, _ in wanted])
+        lessons = _lessons(batch)
+        return _loss(model.log_shares([one.wanted for one in lessons]), lessons)
 
     def compared(self, model: CausalModel, batch: Sequence[Example]) -> tuple[Tensor, Tensor]:
         """Both of one run of the network."""
-        said = [(example, Wanted.read(example.label)) for example in batch]
-        wanted = [(example, one) for example, one in said if one.wanted is not None]
-        both = [place for place, (_, one) in enumerate(wanted) if one.rejected is not None]
-        rejected = [(example.text, str(one.rejected)) for example, one in (wanted[place] for place in both)]
-        shares = model.log_shares([(example.text, str(one.wanted)) for example, one in wanted] + rejected)
+        lessons = _lessons(batch)
+        both = [(place, one.rejected) for place, one in enumerate(lessons) if one.rejected]
+        shares = model.log_shares([*(one.wanted for one in lessons), *(rejected for _, rejected in both)])
         sums = [share.sum() for share in shares]
-        margins = [sums[place] - lost for place, lost in zip(both, sums[len(wanted) :], strict=True)]
-        own = _loss(shares[: len(wanted)], [example.weight for example, _ in wanted])
+        margins = [sums[place] - lost for (place, _), lost in zip(both, sums[len(lessons) :], strict=True)]
+        own = _loss(shares[: len(lessons)], lessons)
         return own, torch.stack(margins) if margins else torch.zeros(0)
 
-    def logits(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:  # noqa: ARG002
-        raise ConfigError(NO_LOGITS)
+    def logits(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
+        """Of every token of what is wanted, over the vocabulary."""
+        return torch.cat(model.logits([one.wanted for one in _lessons(batch)]))
 
-    def pieces(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
-        self.logits(model, batch)
+    def pieces(self, model: CausalModel, batch: Sequence[Example]) -> list[int]:
+        return [sum(len(model.tokens(one.wanted)) for one in _lessons([row])) for row in batch]
 
-    def columns(self, model: CausalModel, batch: Sequence[Example]) -> NoReturn:
-        self.logits(model, batch)
+    def columns(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
+        tokens = [token for one in _lessons(batch) for token in model.tokens(one.wanted)]
+        return torch.tensor(tokens, device=model.device)
 
     def freeze(self, model: CausalModel, but: Moving, last_layers: int) -> None:
         freeze(model, but, last_layers)
@@ -111,21 +107,30 @@ class GenerateTask:
 
     def score(self, model: CausalModel, examples: Sequence[Example]) -> Scores:
         """How likely what is wanted is, by the geometric mean over the tokens of each, or how unlikely what
-        is rejected: to write the answers would take longer than to learn. And the share of those that
-        compare two answers of which the wanted one is likelier."""
-        likely, preferred, training = list[float](), list[bool](), model.training
+        is rejected: to write the answers would take longer than to learn."""
+        correct = self.recite(model, examples)[0]
+        return Scores({"likelihood": float(correct.mean()) if examples else 0.0}, correct)
+
+    def recite(self, model: CausalModel, examples: Sequence[Example]) -> tuple[Array, Array]:
+        likely, right, training = np.zeros(len(examples)), np.zeros(len(examples)), model.training
         model.eval()
         with torch.inference_mode():
-            for example in examples:
-                said = Wanted.read(example.label)
-                answers = [said.text, *([said.rejected] if said.wanted and said.rejected else [])]
-                share, *rejected = model.log_shares([(example.text, answer) for answer in answers])
-                likely.append(said.score(float(share.mean().exp())))
-                preferred += [bool(share.sum() > other.sum()) for other in rejected]
+            for place, example in enumerate(examples):
+                wanted = Wanted.read(example.label)
+                said = Said(example.text, wanted.text, not wanted.goes_on)
+                tokens = torch.tensor(model.tokens(said), device=model.device)
+                (logits,) = model.logits([said])
+                shares = logits.log_softmax(-1).gather(1, tokens[:, None])
+                likely[place] = wanted.score(float(shares.mean().exp()))
+                right[place] = float((logits.argmax(-1) == tokens).float().mean())
         model.train(training)
-        correct = np.array(likely)
-        metrics = {"likelihood": float(correct.mean()) if likely else 0.0}
-        return Scores(metrics | ({"preferred": float(np.mean(preferred))} if preferred else {}), correct)
+        return likely, right
+
+    def margins(self, model: CausalModel, examples: Sequence[Example]) -> Array:
+        model.eval()
+        with torch.inference_mode():
+            found = [self.compared(model, [example])[1] for example in examples]
+        return np.array([float(margin) for margins in found for margin in margins])
 
     def export(self, model: CausalModel, folder: Path) -> None:
         save(model, folder / DECODER)
@@ -148,11 +153,32 @@ class GenerateTask:
         np.save(folder / MEANING, word_vectors(embeddings, model.tokenizer.added_tokens_decoder))
 
 
-def _loss(shares: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+@dataclass(frozen=True)
+class _Lesson:
+    weight: float
+    wanted: Said
+    rejected: Said | None
+
+
+def _lessons(batch: Sequence[Example]) -> list[_Lesson]:
+    """Of those that want something."""
+    said = [(row, Wanted.read(row.label)) for row in batch]
+    return [
+        _Lesson(
+            row.weight,
+            Said(row.text, one.wanted, not one.goes_on),
+            None if one.rejected is None else Said(row.text, one.rejected),
+        )
+        for row, one in said
+        if one.wanted is not None
+    ]
+
+
+def _loss(shares: Sequence[Tensor], lessons: Sequence[_Lesson]) -> Tensor:
     if not shares:
         return torch.zeros((), requires_grad=True)
     means = torch.stack([share.mean() for share in shares])
-    return -(means * torch.tensor(weights, device=means.device)).mean()
+    return -(means * torch.tensor([one.weight for one in lessons], device=means.device)).mean()
 
 
 def _asking(text: str) -> Request:
