@@ -26,7 +26,7 @@ __all__ = ["Dpo"]
 
 BETA = 0.1
 """How far the answers may move from the serving release's, as in the paper: less is farther."""
-OLD, HOLD = 0.375, 2.0
+OLD, HOLD = 0.375, 4.0
 """The share of a batch that is remembered, and how much a row of it counts beside a fresh one."""
 LIKELIEST = 64
 """Tokens of a place that are told apart; all others are one. A vocabulary's shares of 100 texts would take a
