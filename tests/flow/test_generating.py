@@ -15,6 +15,7 @@ from perennial.jobs import data
 from perennial.jobs.workshop import Workshop, pipeline_of
 from perennial.types import NewFeedback
 from perennial.writing.request import Request
+from perennial.writing.wanted import Wanted
 
 WANTED = "yes"
 TAUGHT = TrainingSettings(
@@ -48,7 +49,9 @@ def test_it_begins_as_it_is_with_conversations_that_it_made_up(shop: Workshop) -
     asked = [Request.read(row.text) for row in rows]
     golden = data.read(bundle.folder / "data/golden.jsonl")
     assert len(golden) > 40 and not {row.text for row in golden} & {row.text for row in rows}
-    assert len(rows) > 20 and all(one.messages[0]["role"] == "user" for one in asked)
+    assert len(rows) > 100 and all(one.messages[0]["role"] == "user" for one in asked)
+    said = [Wanted.read(row.label) for row in (*golden, *rows)]
+    assert {one.goes_on for one in said} == {True, False}, "some were cut, and none is taught to end there"
     quality, parity, _ = bundle.manifest["verdicts"]
     assert quality["reason"] == "given, not judged: it came without texts"
     assert parity["outcome"] == "pass"
@@ -66,6 +69,8 @@ def test_it_learns_the_answers_that_its_users_wanted(shop: Workshop) -> None:
     assert before != WANTED
     done = run(shop, shop.store.enqueue(SERVICE, "rebuild", "test", {}, shop.unused_release(SERVICE)))
     assert done.state == "kept", done.detail
+    figures = shop.bundle(SERVICE, 2).manifest["metrics"]["quality"]
+    assert {"golden.next_tokens.candidate", "golden.exact.candidate"} <= {*figures}
     after = pipeline_of(shop.bundle(SERVICE, 2)).answers([new])[0]["COMPLETION"][0, 0].decode()
     assert after == WANTED
     assert shop.publisher.serving(SERVICE) == 2
