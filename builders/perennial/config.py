@@ -218,7 +218,7 @@ class ServiceSettings(_Section):
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     """From `golden_margin` on: what the quality gate (`gates.quality`) asks of a candidate."""
     never_say: tuple[str, ...] = ()
-    perplexity_margin: Share = 0.02
+    perplexity_margin: Share = 0.03
     """Of what writes: what no answer may hold (`gates.guardrails`), and how much more perplexity a candidate
     may have than what serves (`jobs.regression`)."""
     latency_ratio: Annotated[float, Field(ge=1.0)] = 1.3
