@@ -78,7 +78,8 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 def test_every_learner_teaches(name: str, trained: Train) -> None:
     own: dict[str, Any] = {
         "sgd": {"learning_rate": 0.05, "max_steps": 720},
-        "ader": {"epochs": 12},  # of old rows it is told nothing, but what a fresh head answers
+        "ader": {"epochs": 12},  # of old rows it is told nothing, but what a fresh head answers; so is dpo
+        "dpo": {"epochs": 12},
     }
     how = {"epochs": 6, "patience": 12, **own.get(name, {})}
     report, model = trained(name, PLENTY, **how)
