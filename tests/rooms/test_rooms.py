@@ -85,7 +85,7 @@ FENCES = {
     "grpc": ("server/*",),
     "httpx": ("server/*",),
     "river": ("jobs/drift.py",),
-    "scipy": ("gates/*", "jobs/drift.py", "jobs/regression.py", "jobs/watch.py"),
+    "scipy": ("gates/*", "jobs/drift.py", "jobs/watch.py"),
     "sklearn": ("tasks/*/*", "gates/*", "jobs/confusion.py", "jobs/noise.py"),
     "cleanlab": ("jobs/noise.py",),
     "pydantic": ("config.py", "engine_options.py", "jobs/data.py", "server/openai_words.py"),

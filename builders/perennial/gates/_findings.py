@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scipy.stats import binomtest
+
 from perennial.gates._paired import Paired
 from perennial.types import Outcome, Verdict
 
@@ -66,6 +68,12 @@ def below(what: str, low: float, high: float, limit: float) -> Finding:
     if high <= limit:
         return Finding("pass", seen)
     return Finding("fail" if low > limit else "inconclusive", seen)
+
+
+def share_below(what: str, count: int, of: int, limit: float, alpha: float) -> Finding:
+    """`below` of a share, by the exact interval of Clopper and Pearson."""
+    share = binomtest(count, of).proportion_ci(1 - 2 * alpha)
+    return below(what, share.low, share.high, limit)
 
 
 def paired_figures(name: str, paired: Paired, alpha: float) -> dict[str, float]:

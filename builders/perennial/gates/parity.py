@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 from perennial.gates._answers import NotFinite, distinct, finite_outputs, scored
-from perennial.gates._findings import Finding, below, not_worse, paired_figures, too_few, verdict
+from perennial.gates._findings import Finding, below, not_worse, paired_figures, share_below, too_few, verdict
 from perennial.gates._paired import Paired
 from perennial.protocols import Predictor
 from perennial.types import Array, Example, Tensors, TensorSpec, Verdict
@@ -77,17 +77,13 @@ class ParityGate:
             return too_few("parity", "golden", len(distinct(golden)), self._least_texts)
         mine, its = (dict(zip(asked, answers, strict=True)) for answers in (ours, theirs))
         paired = Paired.of(scored(candidate, mine, golden).correct, scored(baseline, its, golden).correct)
+        differ = int((~agree).sum())
         findings = [
-            self._disagreement_finding(agree),
+            share_below("share of answers that differ", differ, len(agree), self._disagreement, self._alpha),
             self._scores_finding(scores),
             not_worse("golden", paired, self._margin, self._alpha),
         ]
         return verdict("parity", findings, figures | paired_figures("golden", paired, self._alpha))
-
-    def _disagreement_finding(self, agree: Array) -> Finding:
-        """By the exact interval of Clopper and Pearson."""
-        apart = binomtest(int((~agree).sum()), len(agree)).proportion_ci(1 - 2 * self._alpha)
-        return below("share of answers that differ", apart.low, apart.high, self._disagreement)
 
     def _scores_finding(self, scores: Array) -> Finding:
         """Of the mean, for the largest of a sample only grows with the sample; it stands in the figures."""

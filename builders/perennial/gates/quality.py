@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from perennial.gates._answers import Judged, NotFinite, distinct, judged
 from perennial.gates._calibration import worse_calibrated
@@ -18,6 +17,7 @@ from perennial.gates._findings import (
     better,
     not_worse,
     paired_figures,
+    share_below,
     together,
     too_few,
     verdict,
@@ -129,12 +129,12 @@ class QualityGate:
                 yield found
 
     def _guardrails(self, known: str, both: Sides) -> Iterator[Finding]:
-        """Flips by the exact interval of Clopper and Pearson, a text that is judged in degrees by how much of
-        it turns wrong; no calibration where answers have no score."""
+        """Of a text that is judged in degrees, flips by how much of it turns wrong; no calibration where
+        answers have no score."""
         alpha, paired = self._alpha(known), both.compared.paired
         if known == "golden":
-            flips = binomtest(round(paired.lost), round(paired.texts)).proportion_ci(1 - 2 * alpha)
-            yield below("share of golden that turns wrong", flips.low, flips.high, self.most_flips)
+            lost, texts = round(paired.lost), round(paired.texts)
+            yield share_below("share of golden that turns wrong", lost, texts, self.most_flips, alpha)
         if len(both.ours.confidence):
             low, high = worse_calibrated(both.ours, both.theirs, alpha)
             yield below(f"calibration error of {known}, above serving's,", low, high, self.calibration)

@@ -11,9 +11,8 @@ from statistics import NormalDist
 from typing import Any, cast
 
 import numpy as np
-from scipy.stats import binomtest
 
-from perennial.gates._findings import Finding, below, verdict
+from perennial.gates._findings import Finding, below, share_below, verdict
 from perennial.jobs.run import Run
 from perennial.jobs.workshop import trainable
 from perennial.split import LEAST_TEXTS
@@ -74,13 +73,12 @@ def compared(ours: Recital, theirs: Recital, limits: Limits) -> Verdict:
 
 
 def _lost(what: str, kept: Array, limit: float, alpha: float) -> Finding:
-    """Few can fail a candidate, but not hold it up; by Clopper and Pearson's interval."""
+    """Of few texts it can fail a candidate, but not hold it up."""
     if not len(kept):
         return Finding("pass", f"{what}: there are none")
-    share = binomtest(int((~kept).sum()), len(kept)).proportion_ci(1 - 2 * alpha)
-    found = below(what, share.low, share.high, limit)
-    few = found.outcome == "inconclusive" and len(kept) < LEAST_TEXTS
-    return Finding("pass", found.reason) if few else found
+    found = share_below(what, int((~kept).sum()), len(kept), limit, alpha)
+    unsure = found.outcome == "inconclusive" and len(kept) < LEAST_TEXTS
+    return Finding("pass", found.reason) if unsure else found
 
 
 def _figures(ours: Recital, theirs: Recital, growth: tuple[float, float]) -> dict[str, float]:

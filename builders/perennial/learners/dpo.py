@@ -60,9 +60,9 @@ class Dpo:
         old = [row for row in batch if _key(row) in self._said]
         loss = self._learned(task, model, new) if new else 0.0
         if old:
-            parts = task.logits(model, old).split(task.pieces(model, old))
-            apart = [self._said[_key(row)].apart(part) for row, part in zip(old, parts, strict=True)]
-            loss = loss + HOLD * sum(apart)
+            said = [self._said[_key(row)] for row in old]
+            parts = task.logits(model, old).split([len(one.tokens) for one in said])
+            loss = loss + HOLD * sum(one.apart(part) for one, part in zip(said, parts, strict=True))
         return loss / len(batch)
 
     def _learned(self, task: Trainable, model: Module, rows: Sequence[Example]) -> Tensor:

@@ -59,19 +59,15 @@ class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
 
     def log_shares(self, said: Sequence[Said]) -> list[Tensor]:
         """Of each answer the logarithms of the probabilities of its tokens: (tokens,). Differentiable."""
-        rows = [self._tokens(one) for one in said]
-        answers = [torch.tensor(answer, device=self.device) for _, answer in rows]
-        return [
-            shares.log_softmax(-1).gather(1, answer[:, None])[:, 0]
-            for shares, answer in zip(self.logits(said), answers, strict=True)
-        ]
+        return [log_shares(*place) for place in self.places(said)]
 
-    def logits(self, said: Sequence[Said]) -> list[Tensor]:
-        """Of each answer what the network says at its places: (tokens, vocabulary), float32.
-        Differentiable."""
+    def places(self, said: Sequence[Said]) -> list[tuple[Tensor, Tensor]]:
+        """Of each answer what the network says where its tokens stand, and these: (tokens, vocabulary),
+        float32 and differentiable, and (tokens,)."""
         if not said:
             return []
-        rows = [self._tokens(one) for one in said]
+        prompts = [self.chat.tokens(Request.read(one.text))[-MOST_TOKENS // 2 :] for one in said]
+        rows = list(zip(prompts, map(self.tokens, said), strict=True))
         ids = nn.utils.rnn.pad_sequence(
             [torch.tensor(prompt + answer) for prompt, answer in rows], batch_first=True
         )
@@ -80,18 +76,22 @@ class CausalModel(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
         )
         ids = ids.to(self.device)
         hidden = self.network.base_model(input_ids=ids, attention_mask=mask.to(self.device)).last_hidden_state
-        return [
-            self.network.lm_head(hidden[row, len(prompt) - 1 : len(prompt) + len(answer) - 1]).float()
-            for row, (prompt, answer) in enumerate(rows)
-        ]
+        found = []
+        for row, (prompt, answer) in enumerate(rows):
+            start, end = len(prompt), len(prompt) + len(answer)
+            logits = self.network.lm_head(hidden[row, start - 1 : end - 1]).float()
+            found.append((logits, ids[row, start:end]))
+        return found
 
     def tokens(self, said: Said) -> list[int]:
         """Of the answer, the end with them where it ends."""
         ids = self.chat.tokenizer.encode(said.answer, add_special_tokens=False).ids
         return [*ids, *(self.ends[:1] if said.ends else [])][: MOST_TOKENS // 2]
 
-    def _tokens(self, said: Said) -> tuple[list[int], list[int]]:
-        return self.chat.tokens(Request.read(said.text))[-MOST_TOKENS // 2 :], self.tokens(said)
+
+def log_shares(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The logarithms of the probabilities of tokens, of what is said where they stand: (tokens,)."""
+    return logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 
 
 def load(checkpoint: Path) -> CausalModel:

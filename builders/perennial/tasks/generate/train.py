@@ -18,7 +18,7 @@ from perennial.protocols import Session
 from perennial.types import DECODER, Array, Example, Moving, Precision, Scores
 from perennial.writing.grammar import Grammars
 from perennial.writing.meaning import MEANING, word_vectors
-from perennial.writing.network import CausalModel, Said, TorchDecoder, load, save, written
+from perennial.writing.network import CausalModel, Said, TorchDecoder, load, log_shares, save, written
 from perennial.writing.request import Options, Request
 from perennial.writing.session import WritingSession
 from perennial.writing.wanted import Wanted
@@ -87,7 +87,7 @@ class GenerateTask:
 
     def logits(self, model: CausalModel, batch: Sequence[Example]) -> Tensor:
         """Of every token of what is wanted, over the vocabulary."""
-        return torch.cat(model.logits([one.wanted for one in _lessons(batch)]))
+        return torch.cat([logits for logits, _ in model.places([one.wanted for one in _lessons(batch)])])
 
     def pieces(self, model: CausalModel, batch: Sequence[Example]) -> list[int]:
         return [sum(len(model.tokens(one.wanted)) for one in _lessons([row])) for row in batch]
@@ -118,10 +118,8 @@ class GenerateTask:
             for place, example in enumerate(examples):
                 wanted = Wanted.read(example.label)
                 said = Said(example.text, wanted.text, not wanted.goes_on)
-                tokens = torch.tensor(model.tokens(said), device=model.device)
-                (logits,) = model.logits([said])
-                shares = logits.log_softmax(-1).gather(1, tokens[:, None])
-                likely[place] = wanted.score(float(shares.mean().exp()))
+                ((logits, tokens),) = model.places([said])
+                likely[place] = wanted.score(float(log_shares(logits, tokens).mean().exp()))
                 right[place] = float((logits.argmax(-1) == tokens).float().mean())
         model.train(training)
         return likely, right
