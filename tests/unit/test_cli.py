@@ -76,6 +76,7 @@ def test_a_wrong_setting_exits_with_2(
         (("build", "Bad", "--from", ".", "--data", "x"), "'Bad' cannot be built: a service's name is"),
         (("build", "why", "--from", ".", "--data", "x"), "there is a model 'why' beside all services"),
         (("build", "ok", "--from", ".", "--data", "x"), "there is no data file 'x'"),
+        (("build", "ok"), "the task classify begins with a model of yours; give its folder as --from"),
         (("build", "ok", "--task", "embed", "--from", ".", "--label", "x"), "tells no labels apart; leave"),
         (("build", "ok", "--from", ".", "--documents", "x"), "the task classify finds no --documents"),
         (("index", "ok"), "there is nothing to index; give a file of documents, or --remove an id"),

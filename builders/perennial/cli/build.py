@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +10,13 @@ import typer
 
 from perennial import plugins
 from perennial.cli.learn import enqueue_as_asked, finish
-from perennial.cli.output import Json, settings_of
+from perennial.cli.output import Json, settings_of, teller
 from perennial.engine_options import AUTO
 from perennial.errors import BadRequest, NotFound
 from perennial.jobs.data import file_digest, read_documents, read_users_file
 from perennial.jobs.workshop import Workshop, open_workshop
 from perennial.names import service_name
+from perennial.protocols import Sample
 from perennial.types import Job
 
 
@@ -31,8 +32,9 @@ def build(
         typer.Option(
             "--from",
             help="Hugging Face folder or hub id: a classifier, an encoder or a language model (safetensors).",
+            show_default="of the task generate: SmolLM2-135M-Instruct, which a package has",
         ),
-    ],
+    ] = "",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -85,10 +87,24 @@ def build(
         if not known.of_documents:
             raise BadRequest(f"a service of the task {task} finds no --documents; leave them out")
         read_documents(documents)
+    if not (start or known.writes):
+        raise BadRequest(
+            f"a service of the task {task} begins with a model of yours; give its folder as --from"
+        )
     shop = open_workshop(settings_of(context))
-    folder = checkpoint_folder(start)
+    folder = checkpoint_folder(start) if start else _model_of_the_sample(shop, task, teller(as_json))
     job = enqueue_build(shop, service, task, folder, data, engine, label or (), documents=documents)
     finish(shop, job, as_json)
+
+
+def _model_of_the_sample(shop: Workshop, task: str, tell: Callable[[str], None]) -> Path:
+    """Of this task, for who has none of his own."""
+    samples = (
+        plugins.get("samples", name)(shop.state.folder("samples")) for name in plugins.names("samples")
+    )
+    sample: Sample = next(one for one in samples if one.task == task)
+    sample.fetch(tell)
+    return sample.encoder()
 
 
 def checkpoint_folder(start: str) -> Path:
