@@ -39,6 +39,8 @@ _WAY_OUT = {
 _OTHER_TASK = (
     "the service is of another task; ask by its own: predict, tag, search, embed, recommend or generate"
 )
+_NOT_ITS_TASK = ("unexpected inference", "decoupled transaction policy", "has no output")
+"""What who asks a service as one of another task is asked is told, and be it of what Triton answered."""
 
 _IN_WORDS: Mapping[str, type[PerennialClientError]] = {
     "unknown model": NotFound,
@@ -61,6 +63,8 @@ def unanswered(url: str) -> PerennialClientError:
 def failure(kind: type[PerennialClientError], url: str, reason: str) -> PerennialClientError:
     """An error of `kind`. For a bad request or a conflict the server's `reason` has the way out, but where
     Triton itself refuses what a service of another task would take."""
-    way_out = _OTHER_TASK if "unexpected inference" in reason else _WAY_OUT.get(kind)
+    way_out = _WAY_OUT.get(kind)
+    if any(words in reason for words in _NOT_ITS_TASK):
+        kind, way_out = BadRequest, _OTHER_TASK
     said = f"{url}: {reason.strip()}"
     return kind(f"{said.rstrip('.')}; {way_out}" if way_out else said)

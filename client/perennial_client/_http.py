@@ -202,7 +202,9 @@ def _reply(url: str, call: Call, response: httpx.Response) -> Reply:
 def _event(url: str, line: str, call: Infer) -> Reply:
     try:
         return generate_reply(line.removeprefix(_EVENT), call)
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise failure(BadRequest, url, f"{call.model!r} has no output {error}") from error
+    except (ValueError, TypeError) as error:
         raise failure(kind_in_words(str(error)), url, str(error)) from error
 
 

@@ -90,6 +90,11 @@ def test_what_cannot_be_answered_is_told_at_once(client: Client, stream: bool) -
         ask("hello", schema="objekt")
 
 
+def test_who_asks_as_of_another_task_is_told_the_way(client: Client) -> None:
+    with pytest.raises(BadRequest, match="of another task; ask by its own: predict, tag, search"):
+        client.predict(SERVICE, "hello")
+
+
 def test_a_service_that_is_not_there_is_named(client: Client) -> None:
     with pytest.raises(NotFound, match="unknown model: 'nobody'"):
         client.generate("nobody", "hello")

@@ -104,6 +104,8 @@ def test_who_asks_as_of_another_task_is_told_the_way(client: Client) -> None:
     for ask in (client.predict, client.search, client.recommend):
         with pytest.raises(BadRequest, match="of another task; ask by its own: predict, tag, search"):
             ask(SERVICE, NEW)
+    with pytest.raises(BadRequest, match="of another task; ask by its own"):
+        client.generate(SERVICE, NEW)
 
 
 def test_what_is_wrong_with_spans_is_told(client: Client) -> None:
