@@ -25,7 +25,7 @@ def draw_speed(rows: Mapping[int, Row], rivals: Mapping[str, float], left_ms: Ro
         bars = speed.bar(at, [row["tokens/s"] for row in rows.values()], 0.6, color=AFTER)
         for (name, rate), colour in zip(rivals.items(), COLOURS, strict=False):
             speed.axhline(rate, color=colour, lw=1.6, ls=(0, (4, 3)), label=f"{name}, one at a time")
-        speed.bar_label(bars, fmt="%.0f", label_type="center", color="white")
+        speed.bar_label(bars, fmt="%.0f", padding=3, bbox={"fc": "white", "ec": "none", "pad": 1})
         speed.set_ylabel("tokens a second, all together")
         speed.legend(loc="upper left")
         speed.set_ylim(0, 1.35 * max([*rivals.values(), *(row["tokens/s"] for row in rows.values())]))
@@ -68,13 +68,15 @@ def draw_taught(shares: Mapping[str, Row], path: Path) -> None:
 
 def _draw_times(panel: Any, at: Any, rows: Mapping[int, Row], named: Mapping[str, str]) -> None:
     """Milliseconds on a scale of powers of ten."""
-    for (name, key), colour in zip(named.items(), (AFTER, *COLOURS), strict=False):
+    sides = (*[-15] * (len(named) - 1), 6)  # points off the line: the highest alone has its numbers above
+    least = min(row[key] for row in rows.values() for key in named.values())
+    for (name, key), colour, side in zip(named.items(), (AFTER, *COLOURS), sides, strict=False):
         values = [row[key] for row in rows.values()]
         panel.plot(at, values, "o-", color=colour, lw=1.8, label=name)
         for place, value in zip(at, values, strict=True):
-            panel.annotate(f"{value:.0f}", (place, value), (0, 6), textcoords="offset points", ha="center")
+            panel.annotate(f"{value:.0f}", (place, value), (0, side), textcoords="offset points", ha="center")
     panel.set_yscale("log")
-    panel.set_ylim(top=12 * STALL_MS)
+    panel.set_ylim(least / 2, 12 * STALL_MS)
     panel.set_xlim(at[0] - 0.3, at[-1] + 0.3)
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.set_ylabel("milliseconds")
